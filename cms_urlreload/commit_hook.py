@@ -1,0 +1,134 @@
+"""Tells this process and all others that a transaction changed routing, once it is committed.
+
+It sees what Django's signals see: each save and delete of a page or of its URLs, and django CMS's
+own ``urls_need_reloading``. What passes them by (``queryset.update()``, moves in the tree, SQL) is
+the business of database triggers, or else of the heartbeat or the poll.
+
+PageContent is not watched: no column of it decides routing. (A new one on a page with an apphook
+makes django CMS send ``urls_need_reloading``.)
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import threading
+from typing import Any
+
+from cms.models import Page, PageType, PageUrl
+from cms.models.apphooks_reload import UrlconfRevision
+from cms.signals import urls_need_reloading
+from django.db import router, transaction
+from django.db.models import Model, QuerySet
+from django.db.models.signals import post_save, pre_delete, pre_save
+
+from .apphooks import ROUTING_COLUMNS, TREE_PATH
+from .process import get_transport, state
+
+logger = logging.getLogger(__name__)
+
+_UID = "cms_urlreload.commit_hook"
+_CHANGED = "_cms_urlreload_changed"
+
+
+def _own_fields(model: type[Model], prefix: str) -> tuple[str, ...]:
+    """Pick the columns that a model itself holds out of all that decide routing."""
+    names = (name.removeprefix(prefix) for name in (*ROUTING_COLUMNS, TREE_PATH))
+    attributes = {field.attname for field in model._meta.concrete_fields}
+    return tuple(name for name in names if name in attributes)
+
+
+_PAGE_FIELDS = _own_fields(Page, "page__")
+_URL_FIELDS = _own_fields(PageUrl, "")
+
+
+def connect() -> None:
+    """Connect the receivers; called once, by the app's ready()."""
+    # A signal of a proxy model has the proxy as its sender.
+    for model in (Page, PageType, PageUrl):
+        pre_save.connect(on_pre_save, sender=model, dispatch_uid=_UID)
+        post_save.connect(on_post_save, sender=model, dispatch_uid=_UID)
+        pre_delete.connect(on_pre_delete, sender=model, dispatch_uid=_UID)
+    urls_need_reloading.connect(on_urls_need_reloading, dispatch_uid=_UID)
+
+
+def on_pre_save(sender: type[Model], instance: Any, using: str, **kwargs: Any) -> None:
+    """See whether this save will change routing: afterwards the old row is gone."""
+    setattr(instance, _CHANGED, _will_change_routing(sender, instance, using))
+
+
+def on_post_save(sender: type[Model], instance: Any, using: str, **kwargs: Any) -> None:
+    """Plan the announcement. Not in pre_save: without a transaction it happens at once, and must
+    not come before the save."""
+    if instance.__dict__.pop(_CHANGED, True):
+        announce_on_commit(using)
+
+
+def on_pre_delete(sender: type[Model], instance: Any, using: str, **kwargs: Any) -> None:
+    """Plan the announcement if the row routes. Django deletes in a transaction, so the commit
+    comes later; and before the delete, the page of a URL can still be asked."""
+    if _routes(sender, instance, using):
+        announce_on_commit(using)
+
+
+def on_urls_need_reloading(**kwargs: Any) -> None:
+    """Somebody asks for a reload; django CMS's own receiver has written a new revision."""
+    announce_on_commit(router.db_for_write(UrlconfRevision))
+
+
+def _will_change_routing(model: type[Model], instance: Any, using: str) -> bool:
+    fields = _PAGE_FIELDS if issubclass(model, Page) else _URL_FIELDS
+    rows = model._base_manager.using(using).filter(pk=instance.pk)
+    old = rows.values(*fields).first() if instance.pk is not None else None
+    if old is None:
+        return _routes(model, instance, using)
+    if all(getattr(instance, name) == value for name, value in old.items()):
+        return False
+    return bool(old.get("application_urls")) or _routes(model, instance, using)
+
+
+def _routes(model: type[Model], instance: Any, using: str) -> bool:
+    """Whether an apphook hangs on this page, or on the page of this URL."""
+    if issubclass(model, Page):
+        return bool(instance.application_urls)
+    pages: QuerySet[Any] = Page._base_manager.using(using).filter(pk=instance.page_id)
+    return pages.exclude(application_urls=None).exclude(application_urls="").exists()
+
+
+class _Announcement:
+    """What one transaction has to tell. Savepoints may plan it several times, and roll some of
+    the plans back; the first that is left does it for all."""
+
+    done = False
+
+
+_planned = threading.local()
+
+
+def announce_on_commit(using: str) -> None:
+    """Put this process in doubt, and tell all others, when the current transaction of this thread
+    is committed: once, however often it is planned; never if it is rolled back. Without a
+    transaction, at once.
+
+    :param using: the database alias of the transaction.
+    """
+    announcement = vars(_planned).setdefault(using, _Announcement())
+    hook = functools.partial(_announce, using, announcement)
+    transaction.on_commit(hook, using=using, robust=True)
+
+
+def _announce(using: str, announcement: _Announcement) -> None:
+    if announcement.done:
+        return
+    announcement.done = True
+    # Of a transaction that was rolled back it stays, not done, for the next one to use.
+    vars(_planned).pop(using, None)
+    state.mark_dirty()
+    try:
+        get_transport().announce(using)
+    except Exception:
+        # The transaction is committed: the user's request must not fail any more.
+        logger.exception(
+            "A change of apphook URLs could not be announced. The other processes find it at "
+            "their next heartbeat or poll."
+        )

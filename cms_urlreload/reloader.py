@@ -1,0 +1,178 @@
+"""Brings the URLs of this process up to date: reads the token and, if it is another, builds aside
+and publishes. One thread at a time; whatever fails, the last good URLs keep serving.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+from cms.models import PageUrl
+from django.db import Error as DatabaseError
+from django.db import connections, router
+
+from .apphooks import AppTree, build
+from .backoff import Backoff
+from .conf import get_settings
+from .state import State
+from .transports import Transport
+from .urltree import Publisher
+
+logger = logging.getLogger(__name__)
+
+#: Longest time, in seconds, that a request waits for a refresh which another one is running; then
+#: it goes on with the last good URLs.
+PATIENCE = 10.0
+
+
+class Reloader:
+    """Refreshes one process.
+
+    :param state: what the process knows; changed by this object and by the transport.
+    :param get_transport: returns the transport of this process.
+    :param clock: seconds, as from time.monotonic().
+    """
+
+    def __init__(
+        self,
+        state: State,
+        get_transport: Callable[[], Transport],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._state = state
+        self._get_transport = get_transport
+        self._clock = clock
+        self._publisher = Publisher()
+        self._tree: AppTree | None = None
+        self._lock = threading.Lock()
+        self._thread: int | None = None
+        self._backoff = Backoff(first=0.5, cap=10.0)
+        self._retry_at = 0.0
+        self._failure: str | None = None
+        #: How many times other URLs were published, for tests and for people.
+        self.publications = 0
+
+    def refresh(self) -> None:
+        """Make this process current, or wait for the thread that does. Raises nothing.
+
+        Does nothing while the last failure is younger than the back-off.
+        """
+        if self._clock() < self._retry_at:
+            return
+        if self._thread == threading.get_ident():
+            return  # asked for by something that our own refresh called, say a get_urls()
+        if not self._lock.acquire(timeout=PATIENCE):
+            logger.warning(
+                "A refresh of the apphook URLs has been running for %.0f seconds; this request "
+                "goes on with the last good ones. Look for slow queries, or a slow get_urls().",
+                PATIENCE,
+            )
+            return
+        try:
+            self._thread = threading.get_ident()
+            # A second look: the thread that was waited for has done it, or has just failed.
+            now = self._clock()
+            if self._state.is_due(now) and now >= self._retry_at:
+                self._refresh()
+        finally:
+            self._thread = None
+            self._lock.release()
+
+    def _refresh(self) -> None:
+        alias = router.db_for_read(PageUrl)
+        if connections[alias].in_atomic_block:
+            # What is read here may never be committed. Stays due; the next request is outside.
+            logger.debug("Not refreshed: the thread is inside a transaction.")
+            return
+        try:
+            self._refresh_from(alias)
+        except Exception as error:
+            self._failed(error)
+        else:
+            self._succeeded()
+
+    def _refresh_from(self, alias: str) -> None:
+        settings = get_settings()
+        transport = self._get_transport()
+        transport.ensure_started()
+        marks = self._state.marks  # what is marked from here on asks for another refresh
+        was_open = connections[alias].connection is not None
+        try:
+            changed = self._apply(alias, transport)
+        except DatabaseError:
+            # A persistent connection may have died since it was used last. Django finds out at
+            # the end of the request; the request that we are in front of would fail by it.
+            connections[alias].close_if_unusable_or_obsolete()
+            if not was_open:
+                raise
+            changed = self._apply(alias, transport)
+        self._state.settle(marks)
+        now = self._clock()
+        if now >= self._state.lease_until:
+            self._state.extend_lease(now + settings.poll_interval)
+        if changed:
+            transport.applied()
+
+    def _apply(self, alias: str, transport: Transport) -> bool:
+        """Read the token, and build and publish if the URLs are not of it; return whether the
+        applied token changed."""
+        # The token is read before the rows: what changes between the two is in the URLs and not
+        # in the token, which costs one more refresh. The other way round it would be lost.
+        token = transport.read_token(alias)
+        if token == self._state.applied and self._publisher.is_published():
+            return False
+        tree = build(alias, self._tree)
+        if self._differs(tree):
+            self._publish(tree)
+        self._state.applied = token
+        return True
+
+    def _differs(self, tree: AppTree) -> bool:
+        """Whether publishing the tree would change any URL. A new revision alone does not: django
+        CMS writes one for each new draft, and once more after each change that was announced."""
+        if self._tree is None or not self._publisher.is_published():
+            return True
+        old, new = self._tree.resolvers, tree.resolvers
+        return len(old) != len(new) or any(a is not b for a, b in zip(old, new, strict=True))
+
+    def _publish(self, tree: AppTree) -> None:
+        start = self._clock()
+        # None until all is in place: a fork in the middle, or an error, leaves a process that
+        # publishes again rather than one that takes half of it for the whole.
+        self._state.applied = None
+        copied = self._publisher.publish(tree.resolvers)
+        self._tree = tree
+        self.publications += 1
+        logger.info(
+            "Apphook URLs reloaded: %d apphook pages (%d resolvers replaced, %.1f ms).",
+            len(tree.resolvers),
+            copied,
+            (self._clock() - start) * 1000,
+        )
+
+    def _failed(self, error: Exception) -> None:
+        self._retry_at = self._clock() + self._backoff.next()
+        failure = f"{type(error).__name__}: {error}"
+        if failure != self._failure:
+            self._failure = failure
+            logger.error(
+                "The apphook URLs could not be refreshed (%s). The last good ones keep serving; "
+                "it is tried again until it works, and told once.",
+                failure,
+                exc_info=error,
+            )
+
+    def _succeeded(self) -> None:
+        self._retry_at = 0.0
+        self._backoff.reset()
+        if self._failure is not None:
+            logger.info("The apphook URLs could be refreshed again, after: %s", self._failure)
+            self._failure = None
+
+    def reset_after_fork(self) -> None:
+        """In a forked child: nobody holds the lock, whoever held it in the parent."""
+        self._lock = threading.Lock()
+        self._thread = None
+        self._retry_at = 0.0

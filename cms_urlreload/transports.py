@@ -1,0 +1,74 @@
+"""How a process hears of changes, and how it tells others: the interface, and polling.
+
+A transport puts the state in doubt (``State.mark_dirty``) or vouches for it (``extend_lease``);
+it never touches a URL. Packages for one kind of database register theirs here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from django.db import connections, router
+
+from .state import State, Token
+from .token import read_token
+
+
+class Transport:
+    """Base of all transports, and the rule for what a subclass must keep:
+
+    * a change that it announces, or hears of, is one that was committed;
+    * it vouches (``state.extend_lease``) only for as long as it would hear of a change;
+    * it may tell too often and never too rarely, or its lease must run out;
+    * none of its methods fails because another process, or the database, is gone, but
+      :meth:`read_token`, which raises what the database raises.
+    """
+
+    #: What people call it, in logs.
+    name = "transport"
+
+    def __init__(self, state: State) -> None:
+        self.state = state
+
+    def ensure_started(self) -> None:
+        """Start hearing, if that takes something to be started; called when the state is due."""
+
+    def announce(self, alias: str) -> None:
+        """Tell all other processes that a transaction on this database changed routing."""
+
+    def applied(self) -> None:
+        """Take note that this process has other URLs now (``state.applied``)."""
+
+    def read_token(self, alias: str) -> Token:
+        """Read the token from a database that this transport is for."""
+        return read_token(alias)
+
+    def stop(self) -> None:
+        """Stop hearing; called once, when the process ends. Returns within about a second."""
+
+    def abandon(self) -> None:
+        """In a forked child: drop all that belongs to the parent, and touch none of it."""
+
+
+class PollingTransport(Transport):
+    """Hears nothing, so nothing is vouched for longer than the poll interval: for databases that
+    cannot push."""
+
+    name = "poll"
+
+
+Factory = Callable[[State], Transport]
+_factories: dict[str, Factory] = {}
+
+
+def register(vendor: str, factory: Factory) -> None:
+    """Offer a transport for a kind of database (``connection.vendor``)."""
+    _factories[vendor] = factory
+
+
+def create_transport(state: State) -> Transport:
+    """Create the transport for the database that pages are written to."""
+    from cms.models import PageUrl
+
+    vendor = connections[router.db_for_write(PageUrl)].vendor
+    return _factories.get(vendor, PollingTransport)(state)

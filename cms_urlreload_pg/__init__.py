@@ -1,0 +1,1 @@
+"""Pushes changes of apphook URLs through PostgreSQL's LISTEN and NOTIFY."""

@@ -1,0 +1,24 @@
+"""Offers the transport for PostgreSQL to the core. Starts no thread and makes no query."""
+
+from django.apps import AppConfig
+
+
+class CmsUrlReloadPgConfig(AppConfig):
+    """The app ``cms_urlreload_pg``."""
+
+    name = "cms_urlreload_pg"
+    verbose_name = "Apphook URLs: push by PostgreSQL"
+
+    def ready(self) -> None:
+        """Called by Django once all models are loaded."""
+        from . import checks, driver
+
+        checks.register_all()
+        # psycopg is imported here and not when the listener starts: a fork in the middle of that
+        # import would leave the child with half of it.
+        if driver.missing() is None:
+            from cms_urlreload.transports import register
+
+            from .transport import PostgresTransport
+
+            register("postgresql", PostgresTransport)

@@ -1,0 +1,174 @@
+"""The transport for PostgreSQL: NOTIFY after a commit, a listener thread in each process that
+answers requests, and polling whenever that thread cannot vouch for what it hears.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import socket
+import threading
+from typing import Any
+
+import psycopg
+from cms.models import PageUrl
+from django.core import mail
+from django.db import connections, router
+from psycopg import sql
+
+from cms_urlreload.conf import get_settings
+from cms_urlreload.state import State, Token
+from cms_urlreload.transports import Transport
+
+from .address import connection_parameters, role
+from .listener import Listener
+from .session import Counters, Script, listen_statement
+from .token_sql import token_sql
+
+logger = logging.getLogger(__name__)
+
+# A name that PostgreSQL cuts at NAMEDATALEN - 1 bytes, as it does any.
+_MAX_APPLICATION_NAME = 63
+_ORIGIN = secrets.token_hex(8)
+
+
+def origin() -> str:
+    """Return the payload of this process's announcements: what lets it know its own.
+
+    The pid is asked for each time. A web server that forks in C (uWSGI) runs none of Python's
+    fork hooks, and its workers share the random part.
+    """
+    return f"{os.getpid()}-{_ORIGIN}"
+
+
+class PostgresTransport(Transport):
+    """Pushes. One for each process."""
+
+    name = "push"
+
+    def __init__(self, state: State) -> None:
+        super().__init__(state)
+        self.counters = Counters()
+        self._lock = threading.Lock()
+        self._listener: Listener | None = None
+        self._stopped = False
+        self._refusal_told = False
+
+    def ensure_started(self) -> None:
+        """Start the listener's thread, if there is none that runs, and if it may run here."""
+        if self._listener is not None and self._listener.is_alive():
+            return
+        if not self._may_listen():
+            return
+        with self._lock:
+            if self._stopped or (self._listener is not None and self._listener.is_alive()):
+                return  # another thread was faster
+            self._start()
+
+    def _start(self) -> None:
+        try:
+            listener = Listener(self.state, get_settings(), self._connect, self._script)
+            listener.start()
+        except (RuntimeError, OSError) as error:
+            # mod_wsgi with a GIL for each interpreter has no daemon threads, for one.
+            if not self._refusal_told:
+                self._refusal_told = True
+                logger.warning("Poll: no thread can be started to listen (%s).", error)
+            return
+        self._listener = listener
+
+    def _may_listen(self) -> bool:
+        """Whether the setting allows it. By default a test run does not listen: its connection
+        would keep the test database from being dropped."""
+        allowed = get_settings().listen
+        if allowed is None:
+            # What setup_test_environment() does, whichever test runner calls it.
+            return not hasattr(mail, "outbox")
+        return allowed
+
+    @property
+    def is_healthy(self) -> bool:
+        """Whether the listener hears, as far as is known."""
+        return self._listener is not None and self._listener.is_healthy
+
+    def announce(self, alias: str) -> None:
+        """Send the notification, on the connection that has just committed."""
+        connection = connections[alias]
+        if connection.vendor != "postgresql":
+            return
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT /* cms-urlreload announce */ pg_notify(%s, %s)",
+                [get_settings().channel, origin()],
+            )
+
+    def applied(self) -> None:
+        """Have the listener say at once, in its application_name, what this process serves."""
+        if self._listener is not None:
+            self._listener.beat()
+
+    def read_token(self, alias: str) -> Token:
+        """Read the token as one short row."""
+        connection = connections[alias]
+        if connection.vendor != "postgresql":
+            return super().read_token(alias)
+        statement, parameters = token_sql(alias)
+        with connection.cursor() as cursor:
+            cursor.execute(f"/* cms-urlreload token */ {statement}", parameters)
+            return Token(*cursor.fetchone())
+
+    def stop(self) -> None:
+        """Stop the listener's thread, for good."""
+        with self._lock:
+            self._stopped = True
+            if self._listener is not None:
+                self._listener.stop()
+
+    def abandon(self) -> None:
+        """In a forked child: have no listener. The next request starts one."""
+        self._lock = threading.Lock()
+        if self._listener is not None:
+            self._listener.abandon()
+            self._listener = None
+
+    # From here on: called by the listener's thread.
+
+    def _connect(self) -> psycopg.Connection:
+        parameters = connection_parameters(get_settings(), router.db_for_write(PageUrl))
+        parameters["application_name"] = self._application_name()
+        return psycopg.connect(**parameters, autocommit=True)
+
+    def _script(self, connection: psycopg.Connection) -> Script:
+        settings = get_settings()
+        alias = router.db_for_write(PageUrl)
+        statement, parameters = token_sql(alias)
+        token = psycopg.ClientCursor(connection).mogrify(statement, parameters)
+        opening = [_NO_IDLE_TIMEOUT, listen_statement(settings.channel)]
+        assumed = role(settings, alias)
+        if assumed is not None:
+            opening.insert(0, sql.SQL("SET ROLE {}").format(sql.Identifier(assumed)).as_bytes())
+
+        def heartbeat() -> bytes:
+            name = sql.Literal(self._application_name()).as_string(connection)
+            set_name = f"set_config('application_name', {name}, false)"
+            beat = f"SELECT /* cms-urlreload heartbeat */ {set_name}, t.* FROM ({token}) AS t"  # noqa: S608
+            return beat.encode()
+
+        return Script(
+            opening, heartbeat, settings.channel.encode(), origin().encode(), self.counters
+        )
+
+    def _application_name(self) -> str:
+        """Return what pg_stat_activity shows: the token served, the pid, the host."""
+        token: Any = self.state.applied
+        served = token.short if token is not None else "-"
+        name = f"cms-urlreload {served} {os.getpid()}@{socket.gethostname()}"
+        return name[:_MAX_APPLICATION_NAME]
+
+
+# PostgreSQL 14 and newer may end a session that is idle, as a listener is on purpose. Set after
+# connecting: a pooler refuses most parameters in the start-up message.
+_NO_IDLE_TIMEOUT = (
+    b"SELECT set_config(name, '0', false) FROM pg_settings WHERE name = 'idle_session_timeout'"
+)
