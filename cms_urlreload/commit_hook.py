@@ -1,11 +1,9 @@
 """Tells this process and all others that a transaction changed routing, once it is committed.
 
-It sees what Django's signals see: each save and delete of a page or of its URLs, and django CMS's
-own ``urls_need_reloading``. What passes them by (``queryset.update()``, moves in the tree, SQL) is
-the business of database triggers, or else of the heartbeat or the poll.
-
-PageContent is not watched: no column of it decides routing. (A new one on a page with an apphook
-makes django CMS send ``urls_need_reloading``.)
+It sees what Django's signals see: each save and delete of a page or of its URLs, each save of a
+content that gives a page and all below it other URLs, and ``urls_need_reloading``. What passes
+the signals by (``queryset.update()``, moves in the tree, SQL) is found by the heartbeat or the
+poll.
 """
 
 from __future__ import annotations
@@ -13,9 +11,10 @@ from __future__ import annotations
 import functools
 import logging
 import threading
+from collections.abc import Iterable
 from typing import Any
 
-from cms.models import Page, PageType, PageUrl
+from cms.models import Page, PageContent, PageType, PageUrl
 from cms.models.apphooks_reload import UrlconfRevision
 from cms.signals import urls_need_reloading
 from django.db import router, transaction
@@ -31,23 +30,34 @@ _UID = "cms_urlreload.commit_hook"
 _CHANGED = "_cms_urlreload_changed"
 
 
-def _own_fields(model: type[Model], prefix: str) -> tuple[str, ...]:
-    """Pick the columns that a model itself holds out of all that decide routing."""
-    names = (name.removeprefix(prefix) for name in (*ROUTING_COLUMNS, TREE_PATH))
+def _own_fields(model: type[Model], names: Iterable[str]) -> tuple[str, ...]:
     attributes = {field.attname for field in model._meta.concrete_fields}
     return tuple(name for name in names if name in attributes)
 
 
-_PAGE_FIELDS = _own_fields(Page, "page__")
-_URL_FIELDS = _own_fields(PageUrl, "")
+_PAGE_FIELDS = _own_fields(
+    Page, (name.removeprefix("page__") for name in (*ROUTING_COLUMNS, TREE_PATH))
+)
+_URL_FIELDS = _own_fields(PageUrl, ROUTING_COLUMNS)
+# Since django CMS 5.1 a content says what the URLs of its page are to be, and the rows of those
+# follow by queryset.update(), later in the transaction.
+_CONTENT_FIELDS = _own_fields(PageContent, ("slug", "overwrite_url"))
+_FIELDS = {
+    Page: _PAGE_FIELDS,
+    PageType: _PAGE_FIELDS,  # a signal of a proxy model has the proxy as its sender
+    PageUrl: _URL_FIELDS,
+    PageContent: _CONTENT_FIELDS,
+}
 
 
 def connect() -> None:
     """Connect the receivers; called once, by the app's ready()."""
-    # A signal of a proxy model has the proxy as its sender.
+    for model, fields in _FIELDS.items():
+        if fields:
+            pre_save.connect(on_pre_save, sender=model, dispatch_uid=_UID)
+            post_save.connect(on_post_save, sender=model, dispatch_uid=_UID)
+    # Not of PageContent: its URLs outlive it, or are deleted themselves.
     for model in (Page, PageType, PageUrl):
-        pre_save.connect(on_pre_save, sender=model, dispatch_uid=_UID)
-        post_save.connect(on_post_save, sender=model, dispatch_uid=_UID)
         pre_delete.connect(on_pre_delete, sender=model, dispatch_uid=_UID)
     urls_need_reloading.connect(on_urls_need_reloading, dispatch_uid=_UID)
 
@@ -77,9 +87,8 @@ def on_urls_need_reloading(**kwargs: Any) -> None:
 
 
 def _will_change_routing(model: type[Model], instance: Any, using: str) -> bool:
-    fields = _PAGE_FIELDS if issubclass(model, Page) else _URL_FIELDS
     rows = model._base_manager.using(using).filter(pk=instance.pk)
-    old = rows.values(*fields).first() if instance.pk is not None else None
+    old = rows.values(*_FIELDS[model]).first() if instance.pk is not None else None
     if old is None:
         return _routes(model, instance, using)
     if all(getattr(instance, name) == value for name, value in old.items()):
@@ -88,10 +97,16 @@ def _will_change_routing(model: type[Model], instance: Any, using: str) -> bool:
 
 
 def _routes(model: type[Model], instance: Any, using: str) -> bool:
-    """Whether an apphook hangs on this page, or on the page of this URL."""
+    """Whether an apphook hangs on this page, on the page of this URL, or on or below the page of
+    this content."""
     if issubclass(model, Page):
         return bool(instance.application_urls)
-    pages: QuerySet[Any] = Page._base_manager.using(using).filter(pk=instance.page_id)
+    pages: QuerySet[Any] = Page._base_manager.using(using)
+    if model is PageContent:
+        # The paths of a tree begin with that of its root (django-treebeard's MP_Node).
+        pages = pages.filter(path__startswith=instance.page.path)
+    else:
+        pages = pages.filter(pk=instance.page_id)
     return pages.exclude(application_urls=None).exclude(application_urls="").exists()
 
 

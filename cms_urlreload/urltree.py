@@ -102,6 +102,8 @@ class _Renewal:
         if any(_holds_apphooks(pattern) for pattern in patterns):
             self.fill(patterns)
         for index, pattern in enumerate(patterns):
+            if _holds_apphooks(pattern):
+                continue  # what is below it is not ours to change: it may be in use
             if isinstance(pattern, URLResolver) and self._leads_to_slot(pattern):
                 patterns[index] = self._copy(pattern)
                 self._seen[id(patterns)] = True

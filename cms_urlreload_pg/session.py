@@ -160,7 +160,6 @@ class Session:
         token = self._token()
         if token == self._state.applied:
             self._heard = False
-            self._suspect_at = None
         elif not self._state.dirty:
             self._state.mark_dirty()
             if not self._heard:

@@ -30,16 +30,6 @@ logger = logging.getLogger(__name__)
 
 # A name that PostgreSQL cuts at NAMEDATALEN - 1 bytes, as it does any.
 _MAX_APPLICATION_NAME = 63
-_ORIGIN = secrets.token_hex(8)
-
-
-def origin() -> str:
-    """Return the payload of this process's announcements: what lets it know its own.
-
-    The pid is asked for each time. A web server that forks in C (uWSGI) runs none of Python's
-    fork hooks, and its workers share the random part.
-    """
-    return f"{os.getpid()}-{_ORIGIN}"
 
 
 class PostgresTransport(Transport):
@@ -54,6 +44,16 @@ class PostgresTransport(Transport):
         self._listener: Listener | None = None
         self._stopped = False
         self._refusal_told = False
+        self._random = secrets.token_hex(8)
+
+    @property
+    def origin(self) -> str:
+        """The payload of this process's announcements: what lets it know its own.
+
+        The pid is asked for each time. A web server that forks in C (uWSGI) runs none of Python's
+        fork hooks, and its workers share the random part.
+        """
+        return f"{os.getpid()}-{self._random}"
 
     def ensure_started(self) -> None:
         """Start the listener's thread, if there is none that runs, and if it may run here."""
@@ -100,7 +100,7 @@ class PostgresTransport(Transport):
         with connection.cursor() as cursor:
             cursor.execute(
                 "SELECT /* cms-urlreload announce */ pg_notify(%s, %s)",
-                [get_settings().channel, origin()],
+                [get_settings().channel, self.origin],
             )
 
     def applied(self) -> None:
@@ -115,7 +115,11 @@ class PostgresTransport(Transport):
             return super().read_token(alias)
         statement, parameters = token_sql(alias)
         with connection.cursor() as cursor:
-            cursor.execute(f"/* cms-urlreload token */ {statement}", parameters)
+            # For those who read the server's log or statistics: whose statement this is.
+            cursor.execute(
+                f"SELECT /* cms-urlreload token */ t.* FROM ({statement}) AS t",  # noqa: S608
+                parameters,
+            )
             return Token(*cursor.fetchone())
 
     def stop(self) -> None:
@@ -156,7 +160,7 @@ class PostgresTransport(Transport):
             return beat.encode()
 
         return Script(
-            opening, heartbeat, settings.channel.encode(), origin().encode(), self.counters
+            opening, heartbeat, settings.channel.encode(), self.origin.encode(), self.counters
         )
 
     def _application_name(self) -> str:

@@ -1,0 +1,12 @@
+"""``python -m tests.demo.manage COMMAND``: Django's commands, and ``demo_content``."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from django.core.management import execute_from_command_line
+
+if __name__ == "__main__":
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.demo.settings")
+    execute_from_command_line(sys.argv)

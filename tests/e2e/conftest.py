@@ -1,0 +1,190 @@
+"""Real workers of the demo site, each test on a database of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import secrets
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from cms_urlreload.state import Token
+from cms_urlreload_pg.token_sql import token_sql
+from tests.demo.editor import Editor
+from tests.demo.site import DemoSite, Worker
+from tests.support.postgres import Server, create_database, drop_database, replace_dbname
+from tests.support.waiting import wait_until
+
+CONTROLS = {
+    "DEMO_EXTRA_APPS": "tests.e2e.controls",
+    "DEMO_ROOT_URLCONF": "tests.e2e.controls.urls",
+}
+
+
+class Database:
+    """A database of the site, seen by somebody who is not the site."""
+
+    def __init__(self, dsn: str, pages: dict[str, Any]) -> None:
+        self.dsn = dsn
+        self.pages = pages
+
+    def sql(self, statement: str, *parameters: Any) -> list[Any]:
+        with psycopg.connect(self.dsn, autocommit=True) as connection:
+            cursor = connection.execute(statement, parameters or None)
+            return cursor.fetchall() if cursor.description else []
+
+    def move(self, key: str, path: str, language: str = "en") -> None:
+        """Change the URL of a page, by SQL, so that nobody announces it."""
+        self.sql(
+            "UPDATE cms_pageurl SET path = %s WHERE page_id = %s AND language = %s",
+            path,
+            self.pages[key]["id"],
+            language,
+        )
+
+    def notify(self) -> None:
+        self.sql("SELECT pg_notify('apphooks', 'test')")
+
+    def token(self) -> Token:
+        statement, parameters = token_sql("default")
+        with psycopg.connect(self.dsn) as connection:
+            row = psycopg.ClientCursor(connection).execute(statement, parameters).fetchone()
+        assert row is not None
+        return Token(*row)
+
+    def fleet(self) -> list[tuple[int, str]]:
+        """The workers that listen: pid and what they serve."""
+        names = self.sql(
+            "SELECT application_name FROM pg_stat_activity WHERE datname = current_database() "
+            "AND application_name LIKE 'cms-urlreload%'"
+        )
+        fields = (name.split() for (name,) in names)
+        return [(int(place.partition("@")[0]), token) for _, token, place in fields]
+
+    def terminate_listeners(self) -> int:
+        return len(
+            self.sql(
+                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = "
+                "current_database() AND application_name LIKE 'cms-urlreload%'"
+            )
+        )
+
+    def forget_statements(self) -> None:
+        self.sql("SELECT pg_stat_statements_reset()")
+
+    def statements(self, *, ours_only: bool = False) -> dict[str, int]:
+        """How often the workers had the server execute what, since it was told to forget; without
+        the heartbeats, which no request causes."""
+        rows = self.sql(
+            "SELECT query, calls FROM pg_stat_statements s JOIN pg_database d ON d.oid = s.dbid "
+            "WHERE datname = current_database() AND query NOT LIKE '%pg_stat_statements%' "
+            "AND query NOT LIKE '%cms-urlreload heartbeat%'"
+        )
+        return {q: calls for q, calls in rows if not ours_only or "cms-urlreload" in q}
+
+
+@pytest.fixture(scope="session")
+def template(postgres: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
+    """A database with the demo's content, for others to be copied from."""
+    name = f"e2e_template_{secrets.token_hex(4)}"
+    dsn = create_database(postgres.dsn(), name)
+    site = DemoSite(dsn, tmp_path_factory.mktemp("template"))
+    site.prepare()
+    yield Database(dsn, site.content)
+    drop_database(postgres.dsn(), name)
+
+
+@pytest.fixture
+def database(postgres: Server, template: Database) -> Iterator[Database]:
+    name = f"e2e_{secrets.token_hex(4)}"
+    source = template.dsn.rpartition("/")[2]
+    with psycopg.connect(postgres.dsn(), autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{source}"')
+    yield Database(replace_dbname(postgres.dsn(), name), template.pages)
+    drop_database(postgres.dsn(), name)
+
+
+class Fleet:
+    """The site's workers, and what can be asked of all of them."""
+
+    def __init__(self, site: DemoSite, database: Database) -> None:
+        self.site = site
+        self.database = database
+
+    @property
+    def workers(self) -> list[Worker]:
+        return self.site.workers
+
+    @property
+    def log(self) -> str:
+        return self.site.log_path.read_text()
+
+    def statuses(self, path: str) -> list[int]:
+        """What each worker answers, at its next request."""
+        return [self.site.get(path, worker=worker).status for worker in self.workers]
+
+    def reverse(self, name: str, view: str = "reverse") -> list[str | None]:
+        return [
+            json.loads(self.site.get(f"/controls/{view}/?name={name}", worker=worker).body)["url"]
+            for worker in self.workers
+        ]
+
+    def ping(self) -> None:
+        for worker in self.workers:
+            assert self.site.get("/ping/", worker=worker).status == 200
+
+    def reloads(self) -> int:
+        return self.log.count("Apphook URLs reloaded")
+
+    def wait_for_push(self) -> None:
+        """Wait until each worker listens, and has nothing to look up any more."""
+        expected = {worker.pid for worker in self.workers}
+
+        def current() -> bool:
+            self.ping()
+            fleet = self.database.fleet()
+            served = {served for _, served in fleet}
+            return {pid for pid, _ in fleet} == expected and served == {self.database.token().short}
+
+        wait_until(
+            current, 30, lambda: f"all to serve {self.database.token()}: {self.database.fleet()}"
+        )
+        # The heartbeat that told what is served came after the last look-up; but a notification
+        # may have been on its way. One more request takes it in.
+        self.ping()
+
+    def wait_for(self, path: str, status: int = 200, timeout: float = 30) -> None:
+        """Wait until each worker answers so. For what is not pushed."""
+        wait_until(
+            lambda: set(self.statuses(path)) == {status},
+            timeout,
+            lambda: f"{status} for {path}: {self.statuses(path)}",
+        )
+
+
+@pytest.fixture
+def start(database: Database, tmp_path: Path) -> Iterator[Callable[..., Fleet]]:
+    """Start the site with real workers; the arguments are DemoSite's, and CMS_URLRELOAD's."""
+    with contextlib.ExitStack() as stack:
+
+        def make(
+            *,
+            urlreload: dict[str, Any] | None = None,
+            env: dict[str, str] | None = None,
+            **kwargs: Any,
+        ) -> Fleet:
+            env = {**CONTROLS, "DEMO_CMS_URLRELOAD": json.dumps(urlreload or {}), **(env or {})}
+            site = DemoSite(database.dsn, tmp_path, prepare=False, env=env, **kwargs)
+            return Fleet(stack.enter_context(site), database)
+
+        yield make
+
+
+@pytest.fixture
+def edit() -> Callable[..., Editor]:
+    """Log an editor in to the site."""
+    return lambda fleet, **kwargs: Editor(fleet.site, **kwargs)

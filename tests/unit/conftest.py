@@ -1,0 +1,61 @@
+"""Fixtures for tests of one process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from cms.api import create_page
+
+from cms_urlreload.reloader import Reloader
+from cms_urlreload.state import State
+from cms_urlreload.transports import PollingTransport
+from cms_urlreload.urltree import Publisher
+
+
+@pytest.fixture
+def clean_urls() -> Iterator[None]:
+    """After the test, no apphook is in the URLs of this process."""
+    yield
+    Publisher().publish([])
+
+
+@pytest.fixture
+def make_page() -> Any:
+    """Create a page, in English, with or without an apphook."""
+
+    def make(slug: str, apphook: str | None = None, **kwargs: Any) -> Any:
+        namespace = kwargs.pop("namespace", slug if apphook else None)
+        return create_page(
+            slug.title(),
+            "demo/page.html",
+            "en",
+            slug=slug,
+            apphook=apphook,
+            apphook_namespace=namespace,
+            **kwargs,
+        )
+
+    return make
+
+
+class Process:
+    """A state and its reloader, as a process has them."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.state = State()
+        self.transport = PollingTransport(self.state)
+        self.reloader = Reloader(self.state, lambda: self.transport, clock=lambda: self.now)
+
+    def refresh(self) -> None:
+        """What the middleware does."""
+        if self.state.is_due(self.now):
+            self.reloader.refresh()
+
+
+@pytest.fixture
+def process(clean_urls: None, transactional_db: None) -> Process:
+    """A process of its own that has not answered a request yet, with a clock that stands."""
+    return Process()

@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+from django.test import override_settings
+
+from cms_urlreload.conf import Settings, get_settings, parse
+
+
+def test_parse__gives_the_defaults__for_an_empty_dictionary() -> None:
+    assert parse({}) == (Settings(), [])
+
+
+def test_parse__knows_each_field() -> None:
+    raw = {field.name.upper(): field.default for field in fields(Settings)}
+    assert parse(raw) == (Settings(), [])
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("POLL_INTERVAL", -1, "must be a number of seconds, 0 or more, not -1"),
+        ("POLL_INTERVAL", "1", "must be a number of seconds, 0 or more, not '1'"),
+        ("POLL_INTERVAL", True, "not True"),
+        ("POLL_INTERVAL", float("nan"), "not nan"),
+        ("POLL_INTERVAL", float("inf"), "not inf"),
+        ("HEARTBEAT_INTERVAL", 0, "must be a number of seconds above 0, not 0"),
+        ("HEARTBEAT_TIMEOUT", None, "must be a number of seconds above 0, not None"),
+        ("CONNECT_TIMEOUT", 1, "must be a number of seconds, 2 or more, not 1"),
+        ("CHANNEL", "", "must be a name of 1 to 63 bytes"),
+        ("CHANNEL", "ü" * 32, "must be a name of 1 to 63 bytes"),
+        ("CHANNEL", "a\0b", "without a null character"),
+        ("LISTEN", "yes", "must be True, False or None, not 'yes'"),
+        ("LISTEN_DATABASE", "", "must be a string or None"),
+        ("INTERVAL", 1, "unknown key 'INTERVAL'"),
+        (1, 1, "unknown key 1"),
+    ],
+)
+def test_parse__names_the_key_and_what_it_should_be(key: Any, value: Any, words: str) -> None:
+    settings, [problem] = parse({key: value})
+    assert settings == Settings()
+    assert problem.key == str(key)
+    assert words in problem.message
+
+
+def test_parse__reports_all_problems_and_keeps_what_is_right() -> None:
+    settings, problems = parse({"POLL_INTERVAL": 5, "CHANNEL": 1, "NONSENSE": 2})
+    assert settings == Settings(poll_interval=5)
+    assert [problem.key for problem in problems] == ["CHANNEL", "NONSENSE"]
+
+
+def test_parse__names_a_value_that_is_no_dictionary() -> None:
+    _, [problem] = parse(["POLL_INTERVAL"])
+    assert "CMS_URLRELOAD must be a dictionary, not list." in str(problem)
+
+
+def test_parse__never_shows_a_password() -> None:
+    _, [problem] = parse({"LISTEN_DSN": 0xC0FFEE})
+    assert str(0xC0FFEE) not in str(problem)
+
+
+def test_get_settings__raises_what_is_wrong() -> None:
+    with (
+        override_settings(CMS_URLRELOAD={"POLL": 1}),
+        pytest.raises(ImproperlyConfigured, match="unknown key 'POLL'"),
+    ):
+        get_settings()
+
+
+def test_get_settings__reads_again__when_a_test_changes_the_setting() -> None:
+    with override_settings(CMS_URLRELOAD={"POLL_INTERVAL": 7}):
+        assert get_settings().poll_interval == 7
+    assert get_settings().poll_interval == 1

@@ -1,0 +1,542 @@
+"""The listener against a real server, and against real trouble between the two."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import logging
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import psycopg
+import pytest
+from cms.models import PageUrl
+from django.db import connection, connections
+
+from cms_urlreload.backoff import Backoff
+from cms_urlreload.conf import Settings
+from cms_urlreload.state import State
+from cms_urlreload_pg import listener as listener_module
+from cms_urlreload_pg.session import Session, SessionLost, listen_statement
+from cms_urlreload_pg.transport import PostgresTransport
+from tests.support.proxy import Proxy
+from tests.support.waiting import wait_until
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+FAST = {"HEARTBEAT_INTERVAL": 0.2, "HEARTBEAT_TIMEOUT": 0.5}
+
+
+def dsn(**changes: Any) -> str:
+    parameters = connection.get_connection_params()
+    wanted = ("dbname", "user", "password", "host", "port")
+    chosen = {name: parameters[name] for name in wanted if name in parameters}
+    return psycopg.conninfo.make_conninfo(**{**chosen, **changes})
+
+
+@pytest.fixture
+def sql() -> Iterator[Callable[..., list[Any]]]:
+    """Execute a statement on a connection of somebody else's."""
+    with psycopg.connect(dsn(), autocommit=True) as other:
+
+        def execute(statement: Any, *parameters: Any) -> list[Any]:
+            cursor = other.execute(statement, parameters or None)
+            return cursor.fetchall() if cursor.description else []
+
+        yield execute
+
+
+@pytest.fixture
+def proxy() -> Iterator[Proxy]:
+    parameters = connection.get_connection_params()
+    with Proxy(parameters["host"], int(parameters["port"])) as proxy:
+        yield proxy
+
+
+class Worker:
+    """A state and its transport; what a process is to the database."""
+
+    def __init__(self) -> None:
+        self.state = State()
+        self.transport = PostgresTransport(self.state)
+
+    def start(self) -> None:
+        self.transport.ensure_started()
+        self.wait_for_push()
+
+    def wait_for_push(self) -> None:
+        wait_until(lambda: self.vouches() and self.transport.is_healthy, 10, "a healthy listener")
+
+    def vouches(self) -> bool:
+        return self.state.lease_until > time.monotonic()
+
+    def refresh(self) -> None:
+        """As the reloader does, without its building."""
+        marks = self.state.marks
+        self.state.applied = self.transport.read_token("default")
+        self.state.settle(marks)
+        self.transport.applied()
+
+    def settle(self) -> None:
+        self.refresh()
+        assert not self.state.dirty
+
+    def wait_for_doubt(self) -> None:
+        wait_until(lambda: self.state.dirty, 10, "the dirty flag")
+
+
+@pytest.fixture
+def start(settings: Any) -> Iterator[Callable[..., Worker]]:
+    workers = []
+
+    def make(**options: Any) -> Worker:
+        settings.CMS_URLRELOAD = {"LISTEN": True, **options}
+        workers.append(Worker())
+        workers[-1].start()
+        return workers[-1]
+
+    yield make
+    for worker in workers:
+        worker.transport.stop()
+
+
+def listeners(sql: Any) -> list[Any]:
+    return [
+        name
+        for (name,) in sql(
+            "SELECT application_name FROM pg_stat_activity "
+            "WHERE application_name LIKE 'cms-urlreload %' AND datname = current_database()"
+        )
+    ]
+
+
+def terminate(sql: Any) -> None:
+    sql(
+        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
+        "WHERE application_name LIKE 'cms-urlreload %' AND datname = current_database()"
+    )
+
+
+def test_listening_puts_the_urls_in_doubt_and_then_vouches(start: Any) -> None:
+    worker = start()
+    assert worker.state.dirty
+    assert worker.state.lease_until - time.monotonic() > 10
+
+
+def test_a_notification_puts_the_urls_in_doubt(start: Any, sql: Any) -> None:
+    worker = start()
+    worker.settle()
+    sql("SELECT pg_notify('apphooks', 'from somebody else')")
+    worker.wait_for_doubt()
+    assert worker.transport.counters.notifications == 1
+
+
+@pytest.mark.parametrize("payload", ["", "x" * 7999, "\U0001f600" * 1900, "0-forged", "a\nb"])
+def test_a_payload_may_be_anything(payload: str, start: Any, sql: Any) -> None:
+    worker = start()
+    worker.settle()
+    sql("SELECT pg_notify('apphooks', %s)", payload)
+    worker.wait_for_doubt()
+
+
+@pytest.mark.parametrize("channel", ["AppHooks", 'a "quoted" one', "mit Umlaut ä", "x" * 63])
+def test_a_channel_may_have_any_name(channel: str, start: Any, sql: Any) -> None:
+    worker = start(CHANNEL=channel)
+    worker.settle()
+    sql("SELECT pg_notify(%s, '')", channel)
+    worker.wait_for_doubt()
+
+
+def test_a_notification_on_another_channel_is_none_of_ours(start: Any, sql: Any) -> None:
+    worker = start()
+    worker.settle()
+    sql("SELECT pg_notify('other', '')")
+    sql("SELECT pg_notify('AppHooks', '')")
+    # One that is ours comes after them, so they have been read.
+    sql("SELECT pg_notify('apphooks', '')")
+    worker.wait_for_doubt()
+    assert worker.transport.counters.notifications == 1
+
+
+def test_the_worker_is_seen_in_pg_stat_activity_with_what_it_serves(start: Any, sql: Any) -> None:
+    worker = start()
+    worker.settle()
+    token = worker.state.applied.short
+    expected = f"cms-urlreload {token} {os.getpid()}@{socket.gethostname()}"[:63]
+    wait_until(lambda: listeners(sql) == [expected], 5, "the token in application_name")
+
+
+def test_a_heartbeat_extends_the_lease(start: Any) -> None:
+    worker = start(**FAST)
+    lease = worker.state.lease_until
+    wait_until(lambda: worker.state.lease_until > lease, 5, "another lease")
+
+
+def test_a_heartbeat_finds_what_nobody_announced(
+    start: Any, sql: Any, make_page: Any, caplog: Any
+) -> None:
+    page = make_page("news", "NewsApphook")
+    worker = start(**FAST)
+    worker.settle()
+    sql("UPDATE cms_pageurl SET path = 'elsewhere' WHERE page_id = %s", page.pk)
+    worker.wait_for_doubt()
+    wait_until(lambda: worker.transport.counters.missed == 1, 5, "the change to be counted")
+    assert "nobody had announced it" in caplog.text
+
+
+def test_a_heartbeat_counts_no_change_that_was_announced(
+    start: Any, sql: Any, make_page: Any
+) -> None:
+    page = make_page("news", "NewsApphook")
+    worker = start(**FAST)
+    worker.settle()
+    sql("UPDATE cms_pageurl SET path = 'elsewhere' WHERE page_id = %s", page.pk)
+    sql("SELECT pg_notify('apphooks', '')")
+    worker.wait_for_doubt()
+    beats = worker.transport.counters.heartbeats
+    wait_until(lambda: worker.transport.counters.heartbeats > beats + 8, 10, "heartbeats")
+    assert worker.transport.counters.missed == 0
+
+
+def test_a_connection_that_is_terminated_is_replaced(
+    start: Any, sql: Any, caplog: Any, monkeypatch: Any
+) -> None:
+    caplog.set_level(logging.INFO, "cms_urlreload_pg")
+    worker = start()
+    worker.settle()
+    terminate(sql)
+    wait_until(lambda: not worker.vouches(), 5, "the end of the lease")
+    worker.wait_for_push()
+    assert worker.state.dirty  # something may have changed meanwhile
+    messages = [record.getMessage() for record in caplog.records]
+    assert [message.split(":")[0] for message in messages] == ["Push", "Poll", "Push"]
+
+
+def test_a_server_that_is_away_is_told_once_and_tried_for_ever(
+    start: Any, proxy: Proxy, caplog: Any, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(listener_module, "Backoff", lambda **limits: Backoff(0.01, 0.01))
+    worker = start(LISTEN_DSN=dsn(host="127.0.0.1", port=proxy.port))
+    proxy.refuses = True
+    with caplog.at_level(logging.DEBUG, "cms_urlreload_pg"):
+        proxy.cut()
+        wait_until(lambda: caplog.text.count("Still no listening") >= 5, 20, "more attempts")
+        assert not worker.vouches()
+        proxy.refuses = False
+        worker.wait_for_push()
+    # What was lost, and then why no other can be had.
+    assert caplog.text.count("Poll: ") <= 3
+
+
+def test_a_connection_that_dies_without_a_word_is_found_by_the_deadline(
+    start: Any, proxy: Proxy, caplog: Any
+) -> None:
+    worker = start(**FAST, LISTEN_DSN=dsn(host="127.0.0.1", port=proxy.port))
+    worker.settle()
+    proxy.drops = True
+    began = time.monotonic()
+    wait_until(lambda: "no answer from the server within 0.5 seconds" in caplog.text, 10, "a log")
+    assert not worker.vouches()
+    # The interval and the deadline, and a wide margin for a slow machine.
+    assert time.monotonic() - began < 5
+    proxy.drops = False
+    worker.wait_for_push()
+
+
+def test_the_lease_runs_out_by_itself__when_the_thread_does_not(
+    start: Any, monkeypatch: Any
+) -> None:
+    worker = start(**FAST)
+    worker.settle()
+    monkeypatch.setattr(Session, "step", lambda *args, **kwargs: None)
+    wait_until(lambda: worker.state.is_due(time.monotonic()), 10, "the end of the lease")
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_thread_that_died_is_replaced(start: Any, monkeypatch: Any) -> None:
+    def die(*args: Any) -> None:
+        raise SystemExit
+
+    worker = start()
+    first = worker.transport._listener
+    with monkeypatch.context() as patch:
+        patch.setattr(Session, "step", die)
+        first.beat()
+        wait_until(lambda: not first.is_alive(), 5, "the end of the thread")
+    assert not worker.vouches()
+    worker.start()
+    assert worker.transport._listener is not first
+
+
+def test_trouble_that_nobody_expected_is_told_and_survived(
+    start: Any, monkeypatch: Any, caplog: Any
+) -> None:
+    def fail(*args: Any) -> None:
+        raise ZeroDivisionError
+
+    worker = start()
+    with monkeypatch.context() as patch:
+        patch.setattr(Session, "step", fail)
+        worker.transport.applied()
+        wait_until(lambda: "Unexpected trouble" in caplog.text, 5, "the log")
+    worker.wait_for_push()
+
+
+def test_the_listener_may_have_an_address_of_its_own(start: Any, proxy: Proxy, sql: Any) -> None:
+    worker = start(LISTEN_DSN=dsn(host="127.0.0.1", port=proxy.port))
+    worker.settle()
+    assert len(listeners(sql)) == 1
+    proxy.cut()
+    wait_until(lambda: not worker.vouches(), 5, "the end of the lease")
+
+
+def test_the_listener_may_have_an_alias_of_its_own(start: Any, sql: Any, settings: Any) -> None:
+    worker = start(LISTEN_DATABASE="default")
+    worker.settle()
+    sql("SELECT pg_notify('apphooks', '')")
+    worker.wait_for_doubt()
+
+
+@pytest.fixture
+def reader(sql: Any) -> Iterator[str]:
+    """An alias, beside the one that pages are written to, that assumes a role without rights."""
+    sql("DROP ROLE IF EXISTS cms_reader")
+    sql("CREATE ROLE cms_reader")
+    options = copy.deepcopy(connection.settings_dict)
+    options["OPTIONS"]["assume_role"] = "cms_reader"
+    connections.databases["reader"] = options
+    yield "reader"
+    del connections.databases["reader"]
+    sql("DROP OWNED BY cms_reader")
+    sql("DROP ROLE cms_reader")
+
+
+def test_the_listener_assumes_the_role(start: Any, sql: Any, reader: str) -> None:
+    sql("GRANT SELECT ON ALL TABLES IN SCHEMA public TO cms_reader")
+    worker = start(LISTEN_DATABASE=reader)
+    worker.settle()
+    sql("SELECT pg_notify('apphooks', '')")
+    worker.wait_for_doubt()
+    worker.transport.stop()
+
+
+def test_a_role_without_rights_is_told(settings: Any, reader: str, caplog: Any) -> None:
+    settings.CMS_URLRELOAD = {"LISTEN": True, "LISTEN_DATABASE": reader}
+    worker = Worker()
+    try:
+        worker.transport.ensure_started()
+        wait_until(lambda: "permission denied for table" in caplog.text, 10, "the log")
+        assert not worker.vouches()
+    finally:
+        worker.transport.stop()
+
+
+def test_an_idle_session_is_not_ended_by_the_server(start: Any, sql: Any) -> None:
+    sql("ALTER ROLE CURRENT_USER SET idle_session_timeout = '300ms'")
+    try:
+        worker = start(HEARTBEAT_INTERVAL=1.5)
+        worker.settle()
+        beats = worker.transport.counters.heartbeats
+        wait_until(lambda: worker.transport.counters.heartbeats > beats, 10, "a heartbeat")
+        assert worker.transport.is_healthy
+    finally:
+        sql_again = psycopg.connect(dsn(), autocommit=True)
+        sql_again.execute("ALTER ROLE CURRENT_USER RESET idle_session_timeout")
+        sql_again.close()
+
+
+def test_listen_false__starts_nothing(settings: Any) -> None:
+    settings.CMS_URLRELOAD = {"LISTEN": False}
+    worker = Worker()
+    worker.transport.ensure_started()
+    assert worker.transport._listener is None
+
+
+def test_listen_none__starts_nothing_in_a_test_run(settings: Any) -> None:
+    settings.CMS_URLRELOAD = {}
+    worker = Worker()
+    worker.transport.ensure_started()
+    assert worker.transport._listener is None
+
+
+def test_listen_none__starts_outside_of_a_test_run(settings: Any, monkeypatch: Any) -> None:
+    settings.CMS_URLRELOAD = {}
+    monkeypatch.delattr("django.core.mail.outbox")
+    worker = Worker()
+    try:
+        worker.start()
+    finally:
+        worker.transport.stop()
+
+
+def test_no_thread_to_be_had__is_told_once_and_polled(
+    settings: Any, monkeypatch: Any, caplog: Any
+) -> None:
+    def refuse(self: Any) -> None:
+        raise RuntimeError("can't start new thread")
+
+    settings.CMS_URLRELOAD = {"LISTEN": True}
+    monkeypatch.setattr("threading.Thread.start", refuse)
+    worker = Worker()
+    for _ in range(3):
+        worker.transport.ensure_started()
+    assert caplog.text.count("no thread can be started to listen") == 1
+
+
+class TestStop:
+    """The process ends at once, whatever the thread is in the middle of."""
+
+    def timed(self, worker: Worker) -> float:
+        began = time.monotonic()
+        worker.transport.stop()
+        return time.monotonic() - began
+
+    def test_while_it_listens(self, start: Any, sql: Any) -> None:
+        worker = start()
+        self.timed(worker)
+        assert not worker.transport._listener.is_alive()
+        wait_until(lambda: not listeners(sql), 5, "the end of the session")
+
+    def test_during_the_back_off(self, start: Any, proxy: Proxy, caplog: Any) -> None:
+        worker = start(LISTEN_DSN=dsn(host="127.0.0.1", port=proxy.port))
+        proxy.refuses = True
+        proxy.cut()
+        wait_until(lambda: "Poll:" in caplog.text, 5, "the loss")
+        self.timed(worker)
+        assert not worker.transport._listener.is_alive()
+
+    def test_during_a_heartbeat_that_hangs(self, start: Any, proxy: Proxy) -> None:
+        worker = start(
+            HEARTBEAT_INTERVAL=0.1,
+            HEARTBEAT_TIMEOUT=60,
+            LISTEN_DSN=dsn(host="127.0.0.1", port=proxy.port),
+        )
+        proxy.drops = True
+        beats = worker.transport.counters.heartbeats
+        session = worker.transport._listener._session
+        wait_until(lambda: session._asking is not None and session.due > 0, 5, "a question")
+        assert worker.transport.counters.heartbeats <= beats + 1
+        self.timed(worker)
+        assert not worker.transport._listener.is_alive()
+
+    def test_during_connect(self, settings: Any) -> None:
+        # Accepts, by its backlog, and never says a word.
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            port = silent.getsockname()[1]
+            settings.CMS_URLRELOAD = {
+                "LISTEN": True,
+                "CONNECT_TIMEOUT": 2,
+                "LISTEN_DSN": dsn(host="127.0.0.1", port=port),
+            }
+            worker = Worker()
+            worker.transport.ensure_started()
+            assert self.timed(worker) < 1.9
+            # Here, where there is no end of the process: until the connection is given up.
+            thread = worker.transport._listener._thread  # type: ignore[union-attr]
+            thread.join(10)
+            assert not thread.is_alive()
+
+    def test_for_good(self, start: Any) -> None:
+        worker = start()
+        worker.transport.stop()
+        worker.transport.ensure_started()
+        assert not worker.transport._listener.is_alive()
+
+
+class TestFork:
+    """A child has a listener of its own, and the parent keeps its session."""
+
+    def in_child(self, body: Callable[[], bool]) -> bool:
+        pid = os.fork()
+        if pid == 0:
+            result = False
+            try:
+                result = body()
+            finally:
+                os._exit(0 if result else 1)
+        _, status = os.waitpid(pid, 0)
+        return os.waitstatus_to_exitcode(status) == 0
+
+    @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+    def test_the_child_leaves_the_parents_session_alone(self, start: Any, sql: Any) -> None:
+        worker = start()
+        worker.settle()
+        before = worker.transport._listener
+
+        def child() -> bool:
+            worker.state.reset_after_fork()
+            worker.transport.abandon()
+            import gc
+
+            gc.collect()
+            return worker.transport._listener is None and worker.state.is_due(time.monotonic())
+
+        assert self.in_child(child)
+        assert worker.transport._listener is before
+        assert before.is_alive()
+        sql("SELECT pg_notify('apphooks', '')")
+        worker.wait_for_doubt()
+        beats = worker.transport.counters.heartbeats
+        worker.transport.applied()
+        wait_until(lambda: worker.transport.counters.heartbeats > beats, 5, "a heartbeat")
+        assert len(listeners(sql)) == 1
+
+    @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+    def test_the_child_has_a_listener_of_its_own(self, start: Any, sql: Any) -> None:
+        worker = start()
+        worker.settle()
+
+        def child() -> bool:
+            worker.state.reset_after_fork()
+            worker.transport.abandon()
+            connection.connection = None  # the parent's, as Django's own hooks would have it
+            worker.start()
+            worker.settle()
+            worker.transport.announce("default")  # to the parent
+            worker.transport.stop()
+            return True
+
+        assert self.in_child(child)
+        worker.wait_for_doubt()
+
+
+def test_session__gives_up_what_does_not_answer__by_a_clock_that_is_given(settings: Any) -> None:
+    with contextlib.closing(psycopg.connect(dsn(), autocommit=True)) as own:
+        transport = PostgresTransport(State())
+        session = Session(own, transport.state, transport._script(own), Settings())
+        session.step(now=100.0)
+        assert session.due == 105.0
+        session.step(now=104.9)
+        with pytest.raises(SessionLost, match="no answer from the server within 5 seconds"):
+            session.step(now=105.0)
+
+
+def test_session__raises_what_the_server_says(settings: Any) -> None:
+    with contextlib.closing(psycopg.connect(dsn(), autocommit=True)) as own:
+        transport = PostgresTransport(State())
+        script = transport._script(own)
+        script.opening.insert(0, b"SELECT 1/0")
+        session = Session(own, transport.state, script, Settings())
+        session.step(now=100.0)
+        import select
+
+        select.select([session.fileno], [], [], 10)
+        with pytest.raises(SessionLost, match="division by zero"):
+            session.step(now=100.1, readable=True)
+
+
+def test_listen_statement__quotes() -> None:
+    assert listen_statement('App"Hooks') == b'LISTEN "App""Hooks"'
+
+
+def test_token__of_the_listener_is_that_of_the_request(make_page: Any) -> None:
+    make_page("news", "NewsApphook")
+    PageUrl.objects.update(path="with 'quotes' and 100% \\ of it")
+    transport = PostgresTransport(State())
+    with psycopg.connect(dsn(), autocommit=True) as own:
+        row = own.execute(transport._script(own).heartbeat()).fetchone()
+    assert row is not None
+    assert row[1:] == transport.read_token("default")

@@ -1,0 +1,245 @@
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from types import ModuleType
+from typing import Any
+
+import pytest
+from cms import appresolver
+from cms import urls as cms_urls
+from cms.appresolver import AppRegexURLResolver
+from django.conf.urls.i18n import i18n_patterns
+from django.http import HttpResponse
+from django.test import override_settings
+from django.urls import (
+    NoReverseMatch,
+    Resolver404,
+    URLPattern,
+    clear_url_caches,
+    include,
+    path,
+    resolve,
+    reverse,
+)
+from django.urls.resolvers import RegexPattern
+from django.utils.translation import override
+
+from cms_urlreload.urltree import Publisher, Slot
+
+pytestmark = pytest.mark.usefixtures("clean_urls")
+
+
+def view(request: Any) -> HttpResponse:
+    return HttpResponse()
+
+
+def apphook(prefix: str, name: str) -> AppRegexURLResolver:
+    """A resolver as django CMS builds it, for one page, in two languages."""
+    resolver = AppRegexURLResolver(RegexPattern(r""), "app", app_name="app", namespace=name)
+    for language in ("en", "de"):
+        pattern = RegexPattern(rf"^{prefix}-{language}/$", name="list", is_endpoint=True)
+        resolver.url_patterns_dict[language] = [URLPattern(pattern, view, name="list")]
+    return resolver
+
+
+@pytest.fixture
+def urlconf() -> Iterator[Any]:
+    """Make modules with urlpatterns, which are gone after the test."""
+    names = []
+
+    def make(name: str, urlpatterns: Any) -> str:
+        module = ModuleType(name)
+        module.urlpatterns = urlpatterns  # type: ignore[attr-defined]
+        sys.modules[name] = module
+        names.append(name)
+        return name
+
+    yield make
+    for name in names:
+        del sys.modules[name]
+    clear_url_caches()
+
+
+def test_publish__replaces_resolve_and_reverse_and_the_pages() -> None:
+    publisher = Publisher()
+    publisher.publish([apphook("one", "one")])
+    with override("en"):
+        assert reverse("one:list") == "/en/one-en/"
+        assert resolve("/en/one-en/").func is view
+        publisher.publish([apphook("two", "two")])
+        assert reverse("two:list") == "/en/two-en/"
+        assert resolve("/en/two-en/").namespace == "two"
+        with pytest.raises(NoReverseMatch):
+            reverse("one:list")
+        # Now a page like any other.
+        assert resolve("/en/one-en/").url_name == "pages-details-by-slug"
+    assert [resolver.namespace for resolver in appresolver.APP_RESOLVERS] == ["two"]
+
+
+def test_publish__replaces_what_was_reversed_in_each_language() -> None:
+    publisher = Publisher()
+    for name in ("one", "two"):
+        publisher.publish([apphook(name, "app")])
+        for language in ("en", "de"):
+            with override(language):
+                assert reverse("app:list") == f"/{language}/{name}-{language}/"
+
+
+def test_publish__keeps_lists__and_what_was_appended_at_run_time() -> None:
+    from tests.demo import urls
+
+    publisher = Publisher()
+    publisher.publish([apphook("one", "one")])
+    patterns = urls.urlpatterns
+    patterns.append(path("appended/", view, name="appended"))
+    try:
+        publisher.publish([apphook("two", "two")])
+        assert urls.urlpatterns is patterns
+        assert reverse("appended") == "/appended/"
+        assert resolve("/appended/").func is view
+    finally:
+        patterns.pop()
+
+
+def test_publish__copies_only_what_leads_to_the_apphooks() -> None:
+    from tests.demo import urls
+
+    publisher = Publisher()
+    publisher.publish([])
+    before = list(urls.urlpatterns)
+    copies = publisher.publish([apphook("one", "one")])
+    changed = [new for old, new in zip(before, urls.urlpatterns, strict=True) if old is not new]
+    # The prefix of the language, and the inclusion of cms.urls below it.
+    assert copies == 2
+    assert len(changed) == 1
+    assert str(changed[0].pattern) == "en/"
+
+
+def test_publish__reaches_nested_includes_and_each_urlconf(urlconf: Any) -> None:
+    inner = urlconf("tests.inner_urls", [path("cms/", include("cms.urls"))])
+    outer = urlconf("tests.outer_urls", [path("deep/", include(inner))])
+    other = urlconf("tests.other_urls", i18n_patterns(path("", include("cms.urls"))))
+    publisher = Publisher()
+    with override("en"):
+        for name in ("one", "two"):
+            publisher.publish([apphook(name, name)])
+            assert reverse(f"{name}:list", urlconf=outer) == f"/deep/cms/{name}-en/"
+            assert reverse(f"{name}:list", urlconf=other) == f"/en/{name}-en/"
+            assert resolve(f"/deep/cms/{name}-en/", urlconf=outer).namespace == name
+        with pytest.raises(NoReverseMatch):
+            reverse("one:list", urlconf=outer)
+
+
+def test_publish__reaches_cms_urls_mounted_twice(urlconf: Any) -> None:
+    twice = urlconf(
+        "tests.twice_urls",
+        [path("a/", include("cms.urls")), path("b/", include("cms.urls"))],
+    )
+    publisher = Publisher()
+    with override("en"):
+        for name in ("one", "two"):
+            publisher.publish([apphook(name, name)])
+            for mount in ("a", "b"):
+                assert resolve(f"/{mount}/{name}-en/", urlconf=twice).namespace == name
+
+
+def test_publish__reaches_a_urlconf_that_is_imported_later(urlconf: Any) -> None:
+    publisher = Publisher()
+    publisher.publish([apphook("one", "one")])
+    late = urlconf("tests.late_urls", [path("late/", include("cms.urls"))])
+    with override("en"):
+        assert reverse("one:list", urlconf=late) == "/late/one-en/"
+        publisher.publish([apphook("two", "two")])
+        assert reverse("two:list", urlconf=late) == "/late/two-en/"
+
+
+def test_publish__takes_tuples_for_lists(urlconf: Any) -> None:
+    below = (path("cms/", include("cms.urls")),)
+    tuples = urlconf("tests.tuple_urls", (path("t/", include((below, "t"))),))
+    publisher = Publisher()
+    with override("en"):
+        for name in ("one", "two"):
+            publisher.publish([apphook(name, name)])
+            assert reverse(f"t:{name}:list", urlconf=tuples) == f"/t/cms/{name}-en/"
+
+
+def test_publish__survives_a_list_that_includes_itself(urlconf: Any) -> None:
+    name = urlconf("tests.loop_urls", [path("cms/", include("cms.urls"))])
+    module = sys.modules[name]
+    module.urlpatterns.append(path("again/", include(module)))
+    publisher = Publisher()
+    publisher.publish([apphook("one", "one")])
+    with override("en"):
+        assert resolve("/again/again/cms/one-en/", urlconf=name).namespace == "one"
+
+
+def test_publish__takes_the_apphooks_that_older_django_cms_keeps_in_the_list(
+    urlconf: Any, monkeypatch: Any
+) -> None:
+    Publisher().publish([])
+    rest = [each for each in cms_urls.urlpatterns if not isinstance(each, Slot)]
+    old = [apphook("x", "x"), apphook("y", "y"), *rest]
+    monkeypatch.setattr(cms_urls, "urlpatterns", old)
+    name = urlconf("tests.older_urls", [path("", include("cms.urls"))])
+    Publisher().publish([apphook("one", "one")])
+    assert isinstance(old[0], Slot)
+    assert old[1:] == rest
+    with override("en"):
+        assert resolve("/one-en/", urlconf=name).namespace == "one"
+        assert resolve("/x-en/", urlconf=name).url_name == "pages-details-by-slug"
+
+
+def test_publish__reaches_a_urlconf_that_has_a_list_of_its_own_for_apphooks(urlconf: Any) -> None:
+    # As django CMS's documentation once had it: get_app_patterns() + urlpatterns.
+    own = urlconf("tests.own_urls", [apphook("x", "x"), path("other/", view)])
+    publisher = Publisher()
+    with override("en"):
+        for name in ("one", "two"):
+            publisher.publish([apphook(name, name)])
+            assert reverse(f"{name}:list", urlconf=own) == f"/{name}-en/"
+            assert resolve("/other/", urlconf=own).func is view
+
+
+def test_publish__imports_no_module_again(urlconf: Any) -> None:
+    from tests.demo import urls
+
+    marker = object()
+    urls.marker = marker  # type: ignore[attr-defined]
+    Publisher().publish([apphook("one", "one")])
+    assert sys.modules["tests.demo.urls"] is urls
+    assert urls.marker is marker  # type: ignore[attr-defined]
+
+
+def test_is_published__notices_that_django_cms_has_emptied_the_pages() -> None:
+    publisher = Publisher()
+    assert not publisher.is_published()
+    publisher.publish([apphook("one", "one")])
+    assert publisher.is_published()
+    appresolver.clear_app_resolvers()
+    assert not publisher.is_published()
+
+
+def test_publish__shares_what_reverse_knows_of_other_resolvers() -> None:
+    from tests.demo import urls
+
+    def prefix() -> Any:
+        [found] = [each for each in urls.urlpatterns if str(each.pattern) == "en/"]
+        return found
+
+    Publisher().publish([])
+    [admin, _] = prefix().url_patterns
+    with override("en"):
+        reverse("admin:index")
+        assert admin._populated
+        Publisher().publish([apphook("one", "one")])
+        assert prefix().url_patterns[0] is admin
+
+
+@override_settings(ROOT_URLCONF="tests.no_cms_urls")
+def test_publish__does_without_a_root_that_has_the_cms(urlconf: Any) -> None:
+    urlconf("tests.no_cms_urls", [path("x/", view)])
+    clear_url_caches()
+    Publisher().publish([apphook("one", "one")])
+    with pytest.raises(Resolver404):
+        resolve("/en/one-en/")
