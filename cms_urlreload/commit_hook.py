@@ -103,8 +103,12 @@ def _routes(model: type[Model], instance: Any, using: str) -> bool:
         return bool(instance.application_urls)
     pages: QuerySet[Any] = Page._base_manager.using(using)
     if model is PageContent:
+        # Not instance.page: a fixture may bring the content before its page.
+        root = pages.filter(pk=instance.page_id).values_list("path", flat=True).first()
+        if root is None:
+            return False
         # The paths of a tree begin with that of its root (django-treebeard's MP_Node).
-        pages = pages.filter(path__startswith=instance.page.path)
+        pages = pages.filter(path__startswith=root)
     else:
         pages = pages.filter(pk=instance.page_id)
     return pages.exclude(application_urls=None).exclude(application_urls="").exists()

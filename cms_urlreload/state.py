@@ -4,6 +4,7 @@ which state of the database were they built from. It asks nobody and decides not
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from typing import NamedTuple
 
@@ -18,8 +19,8 @@ class Token(NamedTuple):
 
     @property
     def short(self) -> str:
-        """A few characters for people: enough to see that two workers serve the same."""
-        return f"{self.revision[:4]}{self.digest[:4]}"
+        """Eight characters for people: enough to see whether two workers serve the same."""
+        return hashlib.sha256(f"{self.revision} {self.digest}".encode()).hexdigest()[:8]
 
 
 class State:

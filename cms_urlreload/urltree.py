@@ -61,7 +61,9 @@ class Publisher:
         # so all are looked at. Innermost first: a list is finished before what refers to it.
         renewal.fill(_as_list(_cms_urls(), "urlpatterns"))
         for module in list(sys.modules.values()):
-            if isinstance(vars(module).get("urlpatterns") if module else None, (list, tuple)):
+            if not isinstance(module, ModuleType):
+                continue  # what else there is may do anything when it is looked at
+            if isinstance(vars(module).get("urlpatterns"), (list, tuple)):
                 renewal.renew(_as_list(module, "urlpatterns"))
         # django CMS finds the page of a request, and so its permissions, by this list.
         appresolver.APP_RESOLVERS = slot.url_patterns

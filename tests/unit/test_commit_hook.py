@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from cms.api import create_page_content
-from cms.models import Page, PageUrl
+from cms.models import Page, PageContent, PageUrl
 from cms.signals import urls_need_reloading
+from django.apps import apps
+from django.core.serializers import deserialize, serialize
 from django.db import IntegrityError, transaction
 
 from cms_urlreload import commit_hook
@@ -245,3 +248,20 @@ def test_the_database_that_was_written_is_the_one_announced(announced: Announced
     page = Page(application_urls="NewsApphook", path="0001", depth=1, site_id=1)
     page.save(using="lite")
     assert announced.aliases == ["lite"]
+
+
+def test_a_fixture_may_bring_the_urls_before_their_page(news: Any, announced: Announced) -> None:
+    models = ("cms.pageurl", "cms.page", "cms.pagecontent")
+    dumped = [json.loads(serialize("json", apps.get_model(m).objects.all())) for m in models]
+    news.delete()
+    announced.aliases.clear()
+    with transaction.atomic():
+        for each in deserialize("json", json.dumps([row for rows in dumped for row in rows])):
+            each.save()
+    assert announced.aliases == ["default"]
+
+
+def test_a_content_whose_page_is_not_there_yet_is_passed_over() -> None:
+    content = PageContent(page_id=0, slug="x")
+    commit_hook.on_pre_save(PageContent, content, "default")
+    assert not commit_hook._routes(PageContent, content, "default")
