@@ -1,7 +1,7 @@
 """The apphook URLs that the database asks for: which rows decide them, and the resolvers built
 from those rows.
 
-The only module that uses private parts of django CMS (``cms.appresolver``). It follows
+The only module that uses what builds URLs in django CMS, private parts of it included. It follows
 ``cms.appresolver._get_app_patterns`` with four differences: a database error is raised instead of
 read as "no apphooks"; nothing is published while it builds; what did not change is used again;
 and a permission check whose page is not found denies instead of allowing.

@@ -131,6 +131,11 @@ def announce_on_commit(using: str) -> None:
 
     :param using: the database alias of the transaction.
     """
+    connection = transaction.get_connection(using)
+    if not (connection.in_atomic_block or connection.get_autocommit()):
+        # Somebody commits by hand; Django cannot say when, and too early would be worse than late.
+        logger.debug("Not announced: autocommit is off. The heartbeat or the poll finds it.")
+        return
     announcement = vars(_planned).setdefault(using, _Announcement())
     hook = functools.partial(_announce, using, announcement)
     transaction.on_commit(hook, using=using, robust=True)

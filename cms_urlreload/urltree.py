@@ -39,13 +39,14 @@ class Publisher:
 
     def __init__(self) -> None:
         self._slot: Slot | None = None
+        self._app_resolvers: list[AppRegexURLResolver] = []
 
     def is_published(self) -> bool:
         """Whether what was published last is still in place: django CMS's own reloading, under
         ``runserver`` with DEBUG or in its middleware, throws it out."""
         return (
             self._slot is not None
-            and appresolver.APP_RESOLVERS is self._slot.url_patterns
+            and appresolver.APP_RESOLVERS is self._app_resolvers
             and self._slot in _cms_urls().urlpatterns
         )
 
@@ -65,8 +66,9 @@ class Publisher:
                 continue  # what else there is may do anything when it is looked at
             if isinstance(vars(module).get("urlpatterns"), (list, tuple)):
                 renewal.renew(_as_list(module, "urlpatterns"))
-        # django CMS finds the page of a request, and so its permissions, by this list.
-        appresolver.APP_RESOLVERS = slot.url_patterns
+        # django CMS finds the page of a request, and so its permissions, by this list. Not the
+        # list of the slot: what builds URLs in django CMS appends to it.
+        self._app_resolvers = appresolver.APP_RESOLVERS = list(resolvers)
         # Django's cached roots hold what reverse() knew of the old trees.
         clear_url_caches()
         self._slot = slot

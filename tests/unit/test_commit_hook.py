@@ -250,6 +250,17 @@ def test_the_database_that_was_written_is_the_one_announced(announced: Announced
     assert announced.aliases == ["lite"]
 
 
+def test_a_transaction_by_hand_is_left_to_the_heartbeat(news: Any, announced: Announced) -> None:
+    transaction.set_autocommit(False)
+    try:
+        save(news, application_namespace="other")
+        transaction.commit()
+    finally:
+        transaction.set_autocommit(True)
+    assert announced.aliases == []
+    assert Page.objects.get(pk=news.pk).application_namespace == "other"
+
+
 def test_a_fixture_may_bring_the_urls_before_their_page(news: Any, announced: Announced) -> None:
     models = ("cms.pageurl", "cms.page", "cms.pagecontent")
     dumped = [json.loads(serialize("json", apps.get_model(m).objects.all())) for m in models]

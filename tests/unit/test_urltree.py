@@ -220,6 +220,13 @@ def test_is_published__notices_that_django_cms_has_emptied_the_pages() -> None:
     assert not publisher.is_published()
 
 
+def test_publish__is_not_changed_by_what_django_cms_appends() -> None:
+    Publisher().publish([apphook("one", "one")])
+    appresolver.APP_RESOLVERS.append(apphook("stray", "stray"))
+    with override("en"), pytest.raises(NoReverseMatch):
+        reverse("stray:list")
+
+
 def test_publish__shares_what_reverse_knows_of_other_resolvers() -> None:
     from tests.demo import urls
 
