@@ -23,7 +23,11 @@ def connection_parameters(settings: Settings, pages_alias: str) -> dict[str, Any
     :raises django.utils.connection.ConnectionDoesNotExist: if there is no such alias.
     """
     if settings.listen_dsn is not None:
-        parameters: dict[str, Any] = dict(conninfo_to_dict(settings.listen_dsn))
+        # As Django has it, whatever the database's own encoding is.
+        parameters: dict[str, Any] = {
+            **conninfo_to_dict(settings.listen_dsn),
+            "client_encoding": "UTF8",
+        }
     else:
         wrapper = connections[settings.listen_database or pages_alias]
         parameters = wrapper.get_connection_params()

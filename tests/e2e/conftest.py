@@ -33,7 +33,7 @@ class Database:
         self.pages = pages
 
     def sql(self, statement: str, *parameters: Any) -> list[Any]:
-        with psycopg.connect(self.dsn, autocommit=True) as connection:
+        with psycopg.connect(self.dsn, autocommit=True, client_encoding="UTF8") as connection:
             cursor = connection.execute(statement, parameters or None)
             return cursor.fetchall() if cursor.description else []
 
@@ -51,7 +51,7 @@ class Database:
 
     def token(self) -> Token:
         statement, parameters = token_sql("default")
-        with psycopg.connect(self.dsn) as connection:
+        with psycopg.connect(self.dsn, client_encoding="UTF8") as connection:
             row = psycopg.ClientCursor(connection).execute(statement, parameters).fetchone()
         assert row is not None
         return Token(*row)

@@ -103,7 +103,7 @@ def test_an_error_of_the_database_in_a_rebuild__leaves_the_last_good_urls(
             "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
             "WHERE datname = current_database() AND pid <> pg_backend_pid()"
         )
-        with psycopg.connect(database.dsn) as locker:
+        with psycopg.connect(database.dsn, client_encoding="UTF8") as locker:
             locker.execute("UPDATE cms_pageurl SET path = 'locked' WHERE path = 'news'")
             locker.execute("LOCK TABLE cms_pageurl IN ACCESS EXCLUSIVE MODE")
             for _ in range(3):

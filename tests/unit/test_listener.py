@@ -40,7 +40,7 @@ def dsn(**changes: Any) -> str:
 @pytest.fixture
 def sql() -> Iterator[Callable[..., list[Any]]]:
     """Execute a statement on a connection of somebody else's."""
-    with psycopg.connect(dsn(), autocommit=True) as other:
+    with psycopg.connect(dsn(), autocommit=True, client_encoding="UTF8") as other:
 
         def execute(statement: Any, *parameters: Any) -> list[Any]:
             cursor = other.execute(statement, parameters or None)
@@ -343,7 +343,7 @@ def test_an_idle_session_is_not_ended_by_the_server(start: Any, sql: Any) -> Non
         wait_until(lambda: worker.transport.counters.heartbeats > beats, 10, "a heartbeat")
         assert worker.transport.is_healthy
     finally:
-        sql_again = psycopg.connect(dsn(), autocommit=True)
+        sql_again = psycopg.connect(dsn(), autocommit=True, client_encoding="UTF8")
         sql_again.execute("ALTER ROLE CURRENT_USER RESET idle_session_timeout")
         sql_again.close()
 
@@ -504,7 +504,7 @@ class TestFork:
 
 
 def test_session__gives_up_what_does_not_answer__by_a_clock_that_is_given(settings: Any) -> None:
-    with contextlib.closing(psycopg.connect(dsn(), autocommit=True)) as own:
+    with contextlib.closing(psycopg.connect(dsn(), autocommit=True, client_encoding="UTF8")) as own:
         transport = PostgresTransport(State())
         session = Session(own, transport.state, transport._script(own), Settings())
         session.step(now=100.0)
@@ -515,7 +515,7 @@ def test_session__gives_up_what_does_not_answer__by_a_clock_that_is_given(settin
 
 
 def test_session__raises_what_the_server_says(settings: Any) -> None:
-    with contextlib.closing(psycopg.connect(dsn(), autocommit=True)) as own:
+    with contextlib.closing(psycopg.connect(dsn(), autocommit=True, client_encoding="UTF8")) as own:
         transport = PostgresTransport(State())
         script = transport._script(own)
         script.opening.insert(0, b"SELECT 1/0")
@@ -536,7 +536,7 @@ def test_token__of_the_listener_is_that_of_the_request(make_page: Any) -> None:
     make_page("news", "NewsApphook")
     PageUrl.objects.update(path="with 'quotes' and 100% \\ of it")
     transport = PostgresTransport(State())
-    with psycopg.connect(dsn(), autocommit=True) as own:
+    with psycopg.connect(dsn(), autocommit=True, client_encoding="UTF8") as own:
         row = own.execute(transport._script(own).heartbeat()).fetchone()
     assert row is not None
     assert row[1:] == transport.read_token("default")
