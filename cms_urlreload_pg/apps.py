@@ -1,6 +1,7 @@
 """Offers the transport for PostgreSQL to the core. Starts no thread and makes no query."""
 
 from django.apps import AppConfig
+from django.db.models.signals import post_migrate
 
 
 class CmsUrlReloadPgConfig(AppConfig):
@@ -11,9 +12,10 @@ class CmsUrlReloadPgConfig(AppConfig):
 
     def ready(self) -> None:
         """Called by Django once all models are loaded."""
-        from . import checks, driver
+        from . import checks, driver, upkeep
 
         checks.register_all()
+        post_migrate.connect(upkeep.on_post_migrate, sender=self)
         # psycopg is imported here and not when the listener starts: a fork in the middle of that
         # import would leave the child with half of it.
         if driver.missing() is None:

@@ -8,12 +8,12 @@ from typing import Any
 from django.apps import AppConfig
 from django.conf import settings
 from django.core import checks
-from django.core.checks import CheckMessage, Error, Info, register
+from django.core.checks import CheckMessage, Error, Info, Tags, register
 from django.db import connections, router
 
 from cms_urlreload.conf import SETTING, parse
 
-from . import driver
+from . import driver, triggers, upkeep
 
 
 def check_psycopg(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
@@ -96,7 +96,34 @@ def _check_dsn(dsn: str) -> list[CheckMessage]:
     return []
 
 
+def check_triggers(
+    app_configs: Sequence[AppConfig] | None, databases: Sequence[str] | None = None, **kwargs: Any
+) -> list[CheckMessage]:
+    """The triggers are in. Asks the database, so it runs only where databases are named
+    (``check --database default``, and before ``migrate``)."""
+    found: list[CheckMessage] = []
+    settings_read, _ = parse(getattr(settings, SETTING, {}))
+    for alias in databases or ():
+        connection = connections[alias]
+        if not upkeep.concerns(connection):
+            continue
+        without = triggers.missing(connection, settings_read.channel)
+        if without:
+            found.append(
+                checks.Warning(
+                    f"In the database {alias!r}, the triggers that announce changes of apphook "
+                    f"URLs are not there, or not up to date, on {', '.join(without)}. Changes "
+                    "made past Django's signals are found by the heartbeat only.",
+                    hint="Run 'manage.py migrate cms_urlreload_pg' as the role that owns these "
+                    "tables.",
+                    id="cms_urlreload_pg.W005",
+                )
+            )
+    return found
+
+
 def register_all() -> None:
     """Register the checks of this module; called by the app's ready()."""
     for check in (check_psycopg, check_vendor, check_listen_address):
         register(check)
+    register(check_triggers, Tags.database)

@@ -17,6 +17,14 @@ from tests.e2e.conftest import CONTROLS, Database, Fleet
 
 
 class LiteDatabase(Database):
+    def move(self, key: str, path: str, language: str = "en") -> None:
+        self.sql(
+            "UPDATE cms_pageurl SET path = %s WHERE page_id = %s AND language = %s",
+            path,
+            self.pages[key]["id"],
+            language,
+        )
+
     def sql(self, statement: str, *parameters: Any) -> list[Any]:
         connection = sqlite3.connect(self.dsn, timeout=20, isolation_level=None)
         try:

@@ -42,6 +42,9 @@ def sql() -> Iterator[Callable[..., list[Any]]]:
     """Execute a statement on a connection of somebody else's."""
     with psycopg.connect(dsn(), autocommit=True, client_encoding="UTF8") as other:
 
+        # As a subscriber of a replication would write: no trigger fires.
+        other.execute("SET session_replication_role = replica")
+
         def execute(statement: Any, *parameters: Any) -> list[Any]:
             cursor = other.execute(statement, parameters or None)
             return cursor.fetchall() if cursor.description else []

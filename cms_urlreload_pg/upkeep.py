@@ -1,0 +1,66 @@
+"""Keeps the triggers of a database as this version and its settings want them: whenever
+``migrate`` runs, not only when the migration does."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from cms.models import PageUrl
+from django.apps import AppConfig
+from django.db import ProgrammingError, connections, router
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.migrations.recorder import MigrationRecorder
+
+from cms_urlreload.conf import get_settings
+
+from . import triggers
+
+logger = logging.getLogger(__name__)
+
+_INSUFFICIENT_PRIVILEGE = "42501"
+
+
+def concerns(connection: BaseDatabaseWrapper) -> bool:
+    """Whether this is a PostgreSQL database that holds pages."""
+    return connection.vendor == "postgresql" and router.allow_migrate_model(
+        connection.alias, PageUrl
+    )
+
+
+def put_in(connection: BaseDatabaseWrapper) -> None:
+    """Put the triggers in; if this role may not, say what to do and go on without."""
+    if not concerns(connection):
+        return
+    try:
+        triggers.install(connection, get_settings().channel)
+    except ProgrammingError as error:
+        if getattr(error.__cause__, "sqlstate", None) != _INSUFFICIENT_PRIVILEGE:
+            raise
+        logger.warning(
+            "The triggers that announce changes of apphook URLs could not be put into the "
+            "database %r (%s). Changes made with Django's ORM are announced all the same; others "
+            "are found by the heartbeat. To have the triggers, run 'manage.py migrate "
+            "cms_urlreload_pg' as the role that owns the tables of django CMS.",
+            connection.alias,
+            str(error).strip(),
+        )
+
+
+def take_out(connection: BaseDatabaseWrapper) -> None:
+    """Take the triggers out."""
+    if concerns(connection):
+        triggers.uninstall(connection)
+
+
+def on_post_migrate(sender: AppConfig, using: str, **kwargs: Any) -> None:
+    """Bring the triggers up to date: after an upgrade of this package or of django CMS, after a
+    change of the channel, or when the role that ran the migration could not put them in."""
+    connection = connections[using]
+    if not concerns(connection):
+        return
+    applied = MigrationRecorder(connection).applied_migrations()
+    if (sender.label, "0001_triggers") not in applied:
+        return  # taken out, on purpose
+    if triggers.missing(connection, get_settings().channel):
+        put_in(connection)
