@@ -112,8 +112,7 @@ class Reloader:
         now = self._clock()
         if now >= self._state.lease_until:
             self._state.extend_lease(now + settings.poll_interval)
-        if changed:
-            transport.applied()
+        transport.refreshed(changed)
 
     def _apply(self, alias: str, transport: Transport) -> bool:
         """Read the token, and build and publish if the URLs are not of it; return whether the

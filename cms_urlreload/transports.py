@@ -36,8 +36,9 @@ class Transport:
     def announce(self, alias: str) -> None:
         """Tell all other processes that a transaction on this database changed routing."""
 
-    def applied(self) -> None:
-        """Take note that this process has other URLs now (``state.applied``)."""
+    def refreshed(self, changed: bool) -> None:
+        """Take note that this process has looked at the token, and whether ``state.applied`` is
+        another one now."""
 
     def read_token(self, alias: str) -> Token:
         """Read the token from a database that this transport is for."""

@@ -93,7 +93,7 @@ class Listener:
         return self._pid == os.getpid() and self._thread.is_alive()
 
     def beat(self) -> None:
-        """Have the next heartbeat at once. Any thread."""
+        """Have the next heartbeat soon. Any thread."""
         self._beat_now = True
         self._wake()
 

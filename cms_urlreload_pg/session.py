@@ -23,6 +23,9 @@ logger = logging.getLogger(__name__)
 SLACK = 1.0
 #: Seconds that a notification may come after the heartbeat that has seen its change already.
 GRACE = 1.0
+#: Shortest time, in seconds, between two heartbeats of a process that builds its URLs from a
+#: replica: how often it is seen whether the replica has caught up.
+CATCH_UP = 0.25
 
 
 class SessionLost(Exception):  # noqa: N818  # an event more than an error
@@ -51,6 +54,8 @@ class Script:
     channel: bytes
     #: The payload of this process's own announcements.
     origin: bytes
+    #: URLs are built from another database (a replica), which may lag behind the one listened to.
+    reads_elsewhere: bool = False
     counters: Counters = field(default_factory=Counters)
 
 
@@ -83,6 +88,7 @@ class Session:
         #: When step() must be called next, at the latest.
         self.due = 0.0
         self._beat_at = 0.0
+        self._beaten_at = 0.0
         self._beat_wanted = False
 
     @property
@@ -91,7 +97,7 @@ class Session:
         return self._pgconn.socket
 
     def want_beat(self) -> None:
-        """Have the next heartbeat in the next step, before its time."""
+        """Have the next heartbeat soon, before its time."""
         self._beat_wanted = True
 
     def step(self, now: float, readable: bool = False) -> None:
@@ -109,10 +115,13 @@ class Session:
                 raise SessionLost(f"no answer from the server within {self._timeout:g} seconds")
             return
         self._judge_suspect(now)
+        if self._beat_wanted:
+            self._beat_wanted = False
+            soon = self._beaten_at + CATCH_UP if self._script.reads_elsewhere else now
+            self._beat_at = min(self._beat_at, soon)
         if self._opening:
             self._ask(self._opening[0], now)
-        elif now >= self._beat_at or self._beat_wanted:
-            self._beat_wanted = False
+        elif now >= self._beat_at:
             self._ask(self._script.heartbeat(), now)
         else:
             self.due = min(self._beat_at, self._suspect_at or self._beat_at)
@@ -154,12 +163,14 @@ class Session:
     def _beaten(self, now: float) -> None:
         """A heartbeat's answer is there: the connection lives, and this is the truth."""
         self._script.counters.heartbeats += 1
+        self._beaten_at = now
         self._beat_at = now + self._interval
         self._state.extend_lease(self._beat_at + self._timeout + SLACK)
         self.is_healthy = True
-        token = self._token()
-        if token == self._state.applied:
+        if self._token() == self._state.applied:
             self._heard = False
+        # A worker that builds from a replica comes here again for each look that it takes at one
+        # that lags behind, until both agree.
         elif not self._state.dirty:
             self._state.mark_dirty()
             if not self._heard:
@@ -192,9 +203,9 @@ class Session:
         self._script.counters.missed += 1
         logger.warning(
             "A change of apphook URLs was found by the heartbeat, %g seconds late at most: nobody "
-            "had announced it. It was made past Django's signals (SQL, queryset.update(), a move "
-            "in the page tree), or its process died before it could tell. To have such a change "
-            "in all workers at once, send cms.signals.urls_need_reloading after it.",
+            "had announced it. Are the triggers in (manage.py check --database default)? Without "
+            "them, what passes Django's signals by is found only so (SQL, queryset.update(), a "
+            "move in the page tree); or its process died before it could tell.",
             self._interval,
         )
 

@@ -103,9 +103,10 @@ class PostgresTransport(Transport):
                 [get_settings().channel, self.origin],
             )
 
-    def applied(self) -> None:
-        """Have the listener say at once, in its application_name, what this process serves."""
-        if self._listener is not None:
+    def refreshed(self, changed: bool) -> None:
+        """Have the listener say, in its application_name, what this process serves now; and if
+        that was read from a replica, compare it with the truth."""
+        if self._listener is not None and (changed or _reads_elsewhere()):
             self._listener.beat()
 
     def read_token(self, alias: str) -> Token:
@@ -160,7 +161,12 @@ class PostgresTransport(Transport):
             return beat.encode()
 
         return Script(
-            opening, heartbeat, settings.channel.encode(), self.origin.encode(), self.counters
+            opening,
+            heartbeat,
+            channel=settings.channel.encode(),
+            origin=self.origin.encode(),
+            reads_elsewhere=_reads_elsewhere(),
+            counters=self.counters,
         )
 
     def _application_name(self) -> str:
@@ -169,6 +175,11 @@ class PostgresTransport(Transport):
         served = token.short if token is not None else "-"
         name = f"cms-urlreload {served} {os.getpid()}@{socket.gethostname()}"
         return name[:_MAX_APPLICATION_NAME]
+
+
+def _reads_elsewhere() -> bool:
+    """Whether URLs are built from another database than the one listened to: a replica."""
+    return router.db_for_read(PageUrl) != router.db_for_write(PageUrl)
 
 
 # PostgreSQL 14 and newer may end a session that is idle, as a listener is on purpose. Set after

@@ -142,9 +142,9 @@ def test_it_reads_the_token(world: World) -> None:
     assert token == world.there.read_token("default")
 
 
-def test_applied_may_be_told_at_any_time(world: World) -> None:
-    world.here.applied()
+def test_a_refresh_may_be_told_at_any_time(world: World) -> None:
+    world.here.refreshed(changed=True)
     world.start()
-    world.here.applied()
+    world.here.refreshed(changed=True)
     world.stop()
-    world.here.applied()
+    world.here.refreshed(changed=True)

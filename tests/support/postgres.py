@@ -220,7 +220,8 @@ class PostgresServer:
 
     ``start``, ``stop``, ``kill`` and ``restart`` keep data and port; ``close`` removes them.
     ``options`` are settings as in postgresql.conf. The superuser is ``postgres``; its password
-    (``password``) is also a good one for roles that a test creates.
+    (``password``) is also a good one for roles that a test creates. ``standby_of`` makes it a
+    streaming standby of another one, which must run.
     """
 
     controllable = True
@@ -231,12 +232,14 @@ class PostgresServer:
         bin_dir: Path | str | None = None,
         max_connections: int = 100,
         options: Mapping[str, str] | None = None,
+        standby_of: PostgresServer | None = None,
         timeout: float = 60.0,
     ) -> None:
+        self._primary = standby_of
         self.max_connections = max_connections
         self.options = dict(options or {})
         self.timeout = timeout
-        self.password = secrets.token_hex(12)
+        self.password = standby_of.password if standby_of else secrets.token_hex(12)
         self.port = 0
         self.version = ""
         self.has_stat_statements = False
@@ -358,7 +361,18 @@ class PostgresServer:
         self.socket_dir.mkdir(mode=0o700)
         self._account.own(self.socket_dir)
         self._account.own(self._directory)
-        self._initdb()
+        if self._primary is None:
+            self._initdb()
+        else:
+            self._copy_of_primary(self._primary)
+
+    def _copy_of_primary(self, primary: PostgresServer) -> None:
+        command = [
+            str(self._bin_dir / "pg_basebackup"),
+            *("--pgdata", str(self.data_dir), "--dbname", primary.dsn()),
+            *("--write-recovery-conf", "--checkpoint", "fast", "--no-sync"),
+        ]
+        self._run("pg_basebackup", command)
 
     def _initdb(self) -> None:
         password_file = self.directory / "password"
@@ -371,6 +385,12 @@ class PostgresServer:
             *("--encoding", "UTF8", "--no-locale", "--no-sync"),
         ]
         try:
+            self._run("initdb", command)
+        finally:
+            password_file.unlink()
+
+    def _run(self, name: str, command: list[str]) -> None:
+        try:
             answer = subprocess.run(
                 command,
                 capture_output=True,
@@ -382,11 +402,9 @@ class PostgresServer:
                 **self._account.popen_arguments(),
             )
         except (OSError, subprocess.TimeoutExpired) as error:
-            raise PostgresError(f"initdb could not run: {error}. {_HINT}") from error
-        finally:
-            password_file.unlink()
+            raise PostgresError(f"{name} could not run: {error}. {_HINT}") from error
         if answer.returncode:
-            raise PostgresError(f"initdb failed:\n{answer.stdout}{answer.stderr}\n{_HINT}")
+            raise PostgresError(f"{name} failed:\n{answer.stdout}{answer.stderr}\n{_HINT}")
 
     # Starting
 

@@ -81,7 +81,7 @@ class Worker:
         marks = self.state.marks
         self.state.applied = self.transport.read_token("default")
         self.state.settle(marks)
-        self.transport.applied()
+        self.transport.refreshed(True)
 
     def settle(self) -> None:
         self.refresh()
@@ -283,7 +283,7 @@ def test_trouble_that_nobody_expected_is_told_and_survived(
     worker = start()
     with monkeypatch.context() as patch:
         patch.setattr(Session, "step", fail)
-        worker.transport.applied()
+        worker.transport.refreshed(True)
         wait_until(lambda: "Unexpected trouble" in caplog.text, 5, "the log")
     worker.wait_for_push()
 
@@ -483,7 +483,7 @@ class TestFork:
         sql("SELECT pg_notify('apphooks', '')")
         worker.wait_for_doubt()
         beats = worker.transport.counters.heartbeats
-        worker.transport.applied()
+        worker.transport.refreshed(True)
         wait_until(lambda: worker.transport.counters.heartbeats > beats, 5, "a heartbeat")
         assert len(listeners(sql)) == 1
 
