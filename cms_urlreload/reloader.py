@@ -120,7 +120,7 @@ class Reloader:
         # The token is read before the rows: what changes between the two is in the URLs and not
         # in the token, which costs one more refresh. The other way round it would be lost.
         token = transport.read_token(alias)
-        if token == self._state.applied and self._publisher.is_published():
+        if token == self._state.applied and self._is_published():
             return False
         tree = build(alias, self._tree)
         if self._differs(tree):
@@ -128,10 +128,13 @@ class Reloader:
         self._state.applied = token
         return True
 
+    def _is_published(self) -> bool:
+        return self._tree is not None and self._publisher.is_published()
+
     def _differs(self, tree: AppTree) -> bool:
         """Whether publishing the tree would change any URL. A new revision alone does not: django
         CMS writes one for each new draft, and once more after each change that was announced."""
-        if self._tree is None or not self._publisher.is_published():
+        if self._tree is None or not self._is_published():
             return True
         old, new = self._tree.resolvers, tree.resolvers
         return len(old) != len(new) or any(a is not b for a, b in zip(old, new, strict=True))
@@ -140,7 +143,7 @@ class Reloader:
         start = self._clock()
         # None until all is in place: a fork in the middle, or an error, leaves a process that
         # publishes again rather than one that takes half of it for the whole.
-        self._state.applied = None
+        self._tree = None
         copied = self._publisher.publish(tree.resolvers)
         self._tree = tree
         self.publications += 1

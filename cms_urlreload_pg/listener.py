@@ -137,8 +137,6 @@ class Listener:
                 if not self._stopping:
                     self._pause(self._backoff.next())
         finally:
-            # However it ends: from now on, nothing is heard.
-            self._state.expire_lease()
             self._wake_reader.close()
             self._wake_writer.close()
 
@@ -159,6 +157,7 @@ class Listener:
         finally:
             self._session = None
             self._descriptors.pop()
+            # However this ends, from now on nothing is heard.
             self._state.expire_lease()
             connection.close()
 

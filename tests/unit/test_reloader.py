@@ -288,7 +288,15 @@ class TestThreads:
             threading.Event().wait(0.2)  # a slow query: the others come meanwhile
             return build(*args)
 
+        looks = []
+        read_token = process.transport.read_token
+
+        def counted(alias: str) -> Token:
+            looks.append(alias)
+            return read_token(alias)
+
         monkeypatch.setattr(reloader_module, "build", slow_build)
+        monkeypatch.setattr(process.transport, "read_token", counted)
         move(news, "moved")
         process.state.mark_dirty()
         answers = []
@@ -302,6 +310,7 @@ class TestThreads:
         self.run(8, request)
         assert answers == ["/en/moved/"] * 8
         assert len(builds) == 1
+        assert len(looks) == 1
 
     def test_a_get_urls_that_asks_for_a_refresh_does_not_wait_for_itself(
         self, process: Process, news: Any, monkeypatch: Any
