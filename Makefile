@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-serve test lint format build clean
+.PHONY: help demo demo-serve test matrix lint format build clean
 
 help: ## List these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -19,10 +19,13 @@ demo-serve: $(VENV)/installed ## The same site, to try by hand
 test: $(VENV)/installed ## All tests that can run on this machine (ARGS="-k name" for some)
 	$(BIN)/python -m pytest $(ARGS)
 
+matrix: $(VENV)/installed ## The tests on each supported version of everything (ARGS="--only NAME")
+	@$(BIN)/python -m tests.matrix $(ARGS)
+
 lint: $(VENV)/installed ## Style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+	$(BIN)/python -m mypy
 
 format: $(VENV)/installed ## Put the source into its form
 	$(BIN)/ruff check --fix .
@@ -32,7 +35,7 @@ build: $(VENV)/installed ## The source archive and the wheel, into dist/
 	$(BIN)/python -m build
 
 clean: ## Remove what these commands made
-	rm -rf $(VENV) dist .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) .matrix dist .mypy_cache .pytest_cache .ruff_cache
 
 $(VENV)/installed: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \

@@ -19,6 +19,7 @@ from cms.appresolver import AppRegexURLResolver, get_app_urls, recurse_patterns
 from cms.models import Page, PageUrl
 from cms.utils.decorators import cms_perms
 from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponseBase
 from django.urls import URLPattern, URLResolver
@@ -31,6 +32,8 @@ Pattern = URLPattern | URLResolver
 # Where a page keeps its place in the tree and its site: with a node of its own until django CMS
 # 4.1, in its own row since 5.0.
 _NODE = "node__" if any(field.name == "node" for field in Page._meta.get_fields()) else ""
+#: The model whose rows have the place in the tree and the site.
+TREE_MODEL: Any = Page._meta.get_field("node").related_model if _NODE else Page
 _NODE_RELATION = ("page__node",) if _NODE else ()
 #: Lookup, from PageUrl, of the column that orders apphooks against each other.
 TREE_PATH = f"page__{_NODE}path"
@@ -60,9 +63,17 @@ class AppTree(NamedTuple):
 
 
 def site_id() -> int | None:
-    """Return the site whose apphooks this process serves; None for all (no ``SITE_ID``)."""
+    """Return the site whose apphooks this process serves; None for all (no ``SITE_ID``).
+
+    :raises ImproperlyConfigured: without ``SITE_ID``, before django CMS 5.1.
+    """
     value = getattr(settings, "SITE_ID", None)
-    return None if value is None else int(value)
+    if value is not None:
+        return int(value)
+    # Without the filter, the apphooks of each site would answer on all of them.
+    if not hasattr(appresolver, "_set_site_filter"):
+        raise ImproperlyConfigured("SITE_ID is not set: django CMS needs it before version 5.1.")
+    return None
 
 
 def routed_urls(alias: str) -> QuerySet[Any]:

@@ -1,4 +1,4 @@
-"""Connects the commit hook and the checks. Starts no thread and makes no query."""
+"""Connects the checks, the commit hook and the task signals. Starts no thread, makes no query."""
 
 from django.apps import AppConfig
 
@@ -11,7 +11,9 @@ class CmsUrlReloadConfig(AppConfig):
 
     def ready(self) -> None:
         """Called by Django once all models are loaded."""
-        from . import checks, commit_hook
+        from . import caches, checks, commit_hook, process, task_signals
 
         checks.register_all()
+        caches.key_by_token(process.state)
         commit_hook.connect()
+        task_signals.connect()

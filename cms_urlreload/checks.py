@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from django.apps import AppConfig
+from django.apps import AppConfig, apps
 from django.conf import settings
 from django.core import checks
 from django.core.checks import CheckMessage, Error, register
@@ -48,6 +48,30 @@ def check_settings(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> li
     return [Error(p.message, hint=p.hint, id="cms_urlreload.E001") for p in problems]
 
 
+def check_config_models(
+    app_configs: Sequence[AppConfig] | None, **kwargs: Any
+) -> list[CheckMessage]:
+    """Each model of CONFIG_MODELS is there."""
+    found, _ = parse(getattr(settings, SETTING, {}))
+    return [
+        Error(
+            f"{SETTING}['CONFIG_MODELS'] names {name!r}, and there is no such model.",
+            hint='Write it as "app_label.ModelName"; its app must be in INSTALLED_APPS.',
+            id="cms_urlreload.E004",
+        )
+        for name in found.config_models
+        if not _is_model(name)
+    ]
+
+
+def _is_model(name: str) -> bool:
+    try:
+        apps.get_model(name)
+    except LookupError:
+        return False
+    return True
+
+
 def check_middleware_installed(
     app_configs: Sequence[AppConfig] | None, **kwargs: Any
 ) -> list[CheckMessage]:
@@ -80,5 +104,10 @@ def check_middleware_order(
 
 def register_all() -> None:
     """Register the checks of this module; called by the app's ready()."""
-    for check in (check_settings, check_middleware_installed, check_middleware_order):
+    for check in (
+        check_settings,
+        check_config_models,
+        check_middleware_installed,
+        check_middleware_order,
+    ):
         register(check)

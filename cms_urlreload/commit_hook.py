@@ -1,9 +1,9 @@
 """Tells this process and all others that a transaction changed routing, once it is committed.
 
 It sees what Django's signals see: each save and delete of a page or of its URLs, each save of a
-content that gives a page and all below it other URLs, and ``urls_need_reloading``. What passes
-the signals by (``queryset.update()``, moves in the tree, SQL) is found by the heartbeat or the
-poll.
+content that gives a page and all below it other URLs, each save and delete of a row of
+``CONFIG_MODELS``, and ``urls_need_reloading``. What passes the signals by (``queryset.update()``,
+moves in the tree, SQL) is found by the heartbeat or the poll.
 """
 
 from __future__ import annotations
@@ -17,12 +17,14 @@ from typing import Any
 from cms.models import Page, PageContent, PageType, PageUrl
 from cms.models.apphooks_reload import UrlconfRevision
 from cms.signals import urls_need_reloading
+from django.apps import apps
 from django.db import router, transaction
 from django.db.models import Model, QuerySet
-from django.db.models.signals import post_save, pre_delete, pre_save
+from django.db.models.signals import m2m_changed, post_delete, post_save, pre_delete, pre_save
 
-from .apphooks import ROUTING_COLUMNS, TREE_PATH
+from .apphooks import ROUTING_COLUMNS, TREE_MODEL, TREE_PATH
 from .process import get_transport, state
+from .token import config_models, tables_of
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +50,8 @@ _FIELDS = {
     PageUrl: _URL_FIELDS,
     PageContent: _CONTENT_FIELDS,
 }
+if TREE_MODEL is not Page:  # until django CMS 4.1
+    _FIELDS[TREE_MODEL] = ("path", "site_id")
 
 
 def connect() -> None:
@@ -60,6 +64,24 @@ def connect() -> None:
     for model in (Page, PageType, PageUrl):
         pre_delete.connect(on_pre_delete, sender=model, dispatch_uid=_UID)
     urls_need_reloading.connect(on_urls_need_reloading, dispatch_uid=_UID)
+    for model in config_models():
+        connect_config_model(model)
+
+
+def connect_config_model(model: type[Model]) -> None:
+    """Have each save and delete of a row that apphooks read announced, each change of its
+    many-to-many relations included."""
+    for sender in apps.get_models():
+        if issubclass(sender, model._meta.concrete_model or model):
+            post_save.connect(on_config_change, sender=sender, dispatch_uid=_UID)
+            post_delete.connect(on_config_change, sender=sender, dispatch_uid=_UID)
+    for through in tables_of(model):
+        m2m_changed.connect(on_config_change, sender=through, dispatch_uid=_UID)
+
+
+def on_config_change(using: str, **kwargs: Any) -> None:
+    """A row that apphooks read was written; the token is made of it too."""
+    announce_on_commit(using)
 
 
 def on_pre_save(sender: type[Model], instance: Any, using: str, **kwargs: Any) -> None:
@@ -102,7 +124,9 @@ def _routes(model: type[Model], instance: Any, using: str) -> bool:
     if issubclass(model, Page):
         return bool(instance.application_urls)
     pages: QuerySet[Any] = Page._base_manager.using(using)
-    if model is PageContent:
+    if model is TREE_MODEL:
+        pages = pages.filter(node_id=instance.pk)
+    elif model is PageContent:
         # Not instance.page: a fixture may bring the content before its page.
         root = pages.filter(pk=instance.page_id).values_list("path", flat=True).first()
         if root is None:

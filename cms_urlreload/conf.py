@@ -46,6 +46,9 @@ class Settings:
     listen_database: str | None = None
     #: The same as a connection string of libpq. Wins over ``listen_database``.
     listen_dsn: str | None = None
+    #: Models ("app_label.ModelName") whose rows an apphook's ``get_urls()`` reads: a save or a
+    #: delete of one has every process build its URLs again.
+    config_models: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -99,6 +102,16 @@ def _name_or_none(value: object) -> str | None:
     return None if value is None or (isinstance(value, str) and value) else "a string or None"
 
 
+def _model_names(value: object) -> str | None:
+    if isinstance(value, (list, tuple)) and all(_is_model_name(name) for name in value):
+        return None
+    return 'a list of model names, each as "app_label.ModelName"'
+
+
+def _is_model_name(value: object) -> bool:
+    return isinstance(value, str) and value.count(".") == 1 and all(value.split("."))
+
+
 #: What each key must be: a function that returns None, or the words for what it wants.
 _RULES: dict[str, Callable[[object], str | None]] = {
     "POLL_INTERVAL": _not_negative,
@@ -109,6 +122,7 @@ _RULES: dict[str, Callable[[object], str | None]] = {
     "LISTEN": _true_false_none,
     "LISTEN_DATABASE": _name_or_none,
     "LISTEN_DSN": _name_or_none,
+    "CONFIG_MODELS": _model_names,
 }
 _SECRET = frozenset({"LISTEN_DSN"})
 
@@ -131,7 +145,7 @@ def parse(raw: object) -> tuple[Settings, list[Problem]]:
         if problem is not None:
             problems.append(problem)
         else:
-            good[key.lower()] = value
+            good[key.lower()] = tuple(value) if isinstance(value, list) else value
     return Settings(**good), problems
 
 

@@ -3,13 +3,15 @@ decide routing. The listener sends it too, on its own connection."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from cms.models.apphooks_reload import UrlconfRevision
 from django.db import connections
+from django.db.models import Model
 
 from cms_urlreload.apphooks import ROUTING_COLUMNS
-from cms_urlreload.token import routing_rows
+from cms_urlreload.token import config_tables, routing_rows
 
 
 def token_sql(alias: str) -> tuple[str, tuple[Any, ...]]:
@@ -21,12 +23,34 @@ def token_sql(alias: str) -> tuple[str, tuple[Any, ...]]:
     # A row's own text form quotes what it holds and tells NULL from "", so two different rows
     # never look alike. SHA-256 is there from PostgreSQL 11 on; md5() fails on a FIPS system.
     row = "ROW({})::text".format(", ".join(f"r.c{n}" for n in range(len(ROUTING_COLUMNS))))
-    revisions = connections[alias].ops.quote_name(UrlconfRevision._meta.db_table)
+    quote = connections[alias].ops.quote_name
+    routing = f"string_agg({row}, chr(10) ORDER BY r.tree_order DESC, r.c1, r.row_id)"
+    parts = [routing, *(_rows_of(table, quote) for table in config_tables())]
+    text = " || chr(12) || ".join(f"coalesce({part}, '')" for part in parts)
     statement = f"""
-        SELECT coalesce((SELECT revision FROM {revisions} WHERE id = 1), '') AS revision,
-            encode(sha256(convert_to(coalesce(
-                string_agg({row}, chr(10) ORDER BY r.tree_order DESC, r.c1, r.id), ''
-            ), 'UTF8')), 'hex') AS digest
+        SELECT
+            coalesce((
+                SELECT revision FROM {quote(UrlconfRevision._meta.db_table)} WHERE id = 1
+            ), '') AS revision,
+            encode(sha256(convert_to({text}, 'UTF8')), 'hex') AS digest
         FROM ({rows}) AS r
     """  # noqa: S608  # made of quoted names; all values are parameters
     return statement, tuple(parameters)
+
+
+def _rows_of(table: type[Model], quote: Callable[[str], str]) -> str:
+    """Return an expression for all rows of a table, as one text."""
+    columns = ", ".join(_column(field, quote) for field in table._meta.local_concrete_fields)
+    key = quote(str(table._meta.pk.column))
+    return (
+        f"(SELECT string_agg(ROW({columns})::text, chr(10) ORDER BY m.{key}) "  # noqa: S608
+        f"FROM {quote(table._meta.db_table)} AS m)"
+    )
+
+
+def _column(field: Any, quote: Callable[[str], str]) -> str:
+    name = f"m.{quote(field.column)}"
+    # The text of these depends on settings of the session, which the listener does not share.
+    if field.get_internal_type() in ("DateField", "DateTimeField", "DurationField"):
+        return f"extract(epoch FROM {name})"
+    return name

@@ -62,6 +62,9 @@ class Editor:
     def change_slug(self, page_id: int, language: str, slug: str) -> Response:
         return self._page_settings(page_id, language, {"slug": slug})
 
+    def change_title(self, page_id: int, language: str, title: str) -> Response:
+        return self._page_settings(page_id, language, {"title": title})
+
     def set_overwrite_url(self, page_id: int, language: str, path: str) -> Response:
         """Set the whole path of a page, without the language; an empty one clears it."""
         return self._page_settings(page_id, language, {"overwrite_url": path})

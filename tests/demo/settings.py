@@ -9,7 +9,9 @@ import json
 import os
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+
+import django
 
 DEMO_DIR = Path(__file__).resolve().parent
 
@@ -17,26 +19,40 @@ DEMO_DIR = Path(__file__).resolve().parent
 def database_from_url(url: str) -> dict[str, Any]:
     """Django's DATABASES entry for ``postgresql://user:password@host:port/db?option=value``.
 
-    ``sqlite:///relative.db`` and ``sqlite:////absolute.db`` name a file, as elsewhere.
+    ``sqlite:///relative.db`` and ``sqlite:////absolute.db`` name a file, as elsewhere;
+    ``mysql://user:password@host:port/db`` is a MySQL or MariaDB server.
     """
     parts = urlsplit(url)
     if parts.scheme == "sqlite":
         # A waiting writer is better than "database is locked" with several processes.
-        options: dict[str, Any] = {"timeout": 20, "transaction_mode": "IMMEDIATE"}
+        options: dict[str, Any] = {"timeout": 20}
+        if django.VERSION >= (5, 1):  # older ones do not know the option
+            options["transaction_mode"] = "IMMEDIATE"
         name = unquote(parts.path[1:])
         return {"ENGINE": "django.db.backends.sqlite3", "NAME": name, "OPTIONS": options}
+    if parts.scheme == "mysql":
+        import pymysql
+
+        pymysql.install_as_MySQLdb()  # the driver that Django knows has to be compiled
+        return {"ENGINE": "django.db.backends.mysql", **_server(parts)}
     if parts.scheme not in ("postgresql", "postgres"):
         raise ValueError(f"DEMO_DATABASE_URL: unknown scheme {parts.scheme!r}")
     return {
         "ENGINE": "django.db.backends.postgresql",
+        **_server(parts),
+        "CONN_MAX_AGE": int(os.environ.get("DEMO_CONN_MAX_AGE", "60")),
+        "CONN_HEALTH_CHECKS": _flag("DEMO_CONN_HEALTH_CHECKS"),
+        "OPTIONS": dict(parse_qsl(parts.query)),
+    }
+
+
+def _server(parts: SplitResult) -> dict[str, str]:
+    return {
         "NAME": unquote(parts.path[1:]),
         "USER": unquote(parts.username or ""),
         "PASSWORD": unquote(parts.password or ""),
         "HOST": parts.hostname or "",
         "PORT": str(parts.port or ""),
-        "CONN_MAX_AGE": int(os.environ.get("DEMO_CONN_MAX_AGE", "60")),
-        "CONN_HEALTH_CHECKS": _flag("DEMO_CONN_HEALTH_CHECKS"),
-        "OPTIONS": dict(parse_qsl(parts.query)),
     }
 
 

@@ -130,6 +130,11 @@ class DemoSite:
             raise SiteError(f"'manage {arguments[0]}' failed; it ended with:\n{end}")
         return answer.stdout
 
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """What its processes are started with; for more processes of the same site."""
+        return self._env
+
     # Starting and stopping
 
     def start(self) -> None:

@@ -141,6 +141,10 @@ class Fleet:
     def reloads(self) -> int:
         return self.log.count("Apphook URLs reloaded")
 
+    def token(self) -> str:
+        """What each worker must serve, as it shows it."""
+        return self.database.token().short
+
     def wait_for_push(self) -> None:
         """Wait until each worker listens, and has nothing to look up any more."""
         expected = {worker.pid for worker in self.workers}
@@ -149,11 +153,9 @@ class Fleet:
             self.ping()
             fleet = self.database.fleet()
             served = {served for _, served in fleet}
-            return {pid for pid, _ in fleet} == expected and served == {self.database.token().short}
+            return {pid for pid, _ in fleet} == expected and served == {self.token()}
 
-        wait_until(
-            current, 30, lambda: f"all to serve {self.database.token()}: {self.database.fleet()}"
-        )
+        wait_until(current, 30, lambda: f"all to serve {self.token()}: {self.database.fleet()}")
         # The heartbeat that told what is served came after the last look-up; but a notification
         # may have been on its way. One more request takes it in.
         self.ping()

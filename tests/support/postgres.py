@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 DSN_VARIABLE = "CMS_URLRELOAD_TEST_DSN"
 IMAGE_VARIABLE = "CMS_URLRELOAD_TEST_IMAGE"
+PG_BIN_VARIABLE = "CMS_URLRELOAD_TEST_PG_BIN"
 DEFAULT_IMAGE = "postgres:17-alpine"
 SUPERUSER = "postgres"
 
@@ -239,7 +240,7 @@ class PostgresServer:
         self.max_connections = max_connections
         self.options = dict(options or {})
         self.timeout = timeout
-        self.password = standby_of.password if standby_of else secrets.token_hex(12)
+        self.password: str = standby_of.password if standby_of else secrets.token_hex(12)
         self.port = 0
         self.version = ""
         self.has_stat_statements = False
@@ -564,10 +565,19 @@ def provide_server(
 ) -> Iterator[ForeignServer | EmbeddedServer]:
     """A server for tests and demo: the DSN in the environment, a container, or the embedded one.
 
-    ``description`` says in one line which and why. Failures are ``PostgresError``.
+    CMS_URLRELOAD_TEST_PG_BIN names a ``bin`` directory to run instead of a container, or is
+    ``embedded``. ``description`` says in one line which and why. Failures are ``PostgresError``.
     """
     if dsn := os.environ.get(DSN_VARIABLE):
         yield _external_server(dsn)
+        return
+    if bin_dir := os.environ.get(PG_BIN_VARIABLE):
+        with PostgresServer(
+            bin_dir=None if bin_dir == "embedded" else bin_dir,
+            max_connections=max_connections,
+            options=options,
+        ) as server:
+            yield EmbeddedServer(server, f"PostgreSQL {server.version} of {PG_BIN_VARIABLE}")
         return
     with contextlib.ExitStack() as stack:
         found = _start_container(stack, max_connections, options or {})

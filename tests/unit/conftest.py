@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,6 +13,17 @@ from cms_urlreload.reloader import Reloader
 from cms_urlreload.state import State
 from cms_urlreload.transports import PollingTransport
 from cms_urlreload.urltree import Publisher
+from tests.support import versions
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _cms_urls(request: pytest.FixtureRequest) -> None:
+    """Import cms.urls where the database may be read, if the import builds the apphooks: it comes
+    with whichever test is the first to need a URL."""
+    if versions.URLS_READ_DATABASE_AT_IMPORT:
+        request.getfixturevalue("django_db_setup")
+        with request.getfixturevalue("django_db_blocker").unblock():
+            importlib.import_module("cms.urls")
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from cms.appresolver import _get_app_patterns
 from cms.models import Page, PageUrl
 from django.contrib.auth.models import AnonymousUser
 from django.contrib.sites.models import Site
+from django.core.exceptions import ImproperlyConfigured
 from django.http import Http404
 from django.test import RequestFactory, override_settings
 from django.urls import URLResolver
@@ -15,6 +16,7 @@ from django.utils.translation import override
 
 from cms_urlreload.apphooks import AppTree, build
 from tests.demo.news.cms_apps import NewsApphook
+from tests.support.versions import needs_sites_by_host, until_cms
 
 pytestmark = pytest.mark.django_db
 
@@ -48,6 +50,7 @@ def test_build__finds_what_django_cms_finds(make_page: Any, monkeypatch: Any) ->
     assert described(build("default").resolvers) == described(theirs)
 
 
+@needs_sites_by_host
 @override_settings()
 def test_build__finds_what_django_cms_finds__without_site_id(
     make_page: Any, monkeypatch: Any, settings: Any
@@ -59,6 +62,13 @@ def test_build__finds_what_django_cms_finds__without_site_id(
     theirs = _get_app_patterns(None)
     assert len(theirs) == 2
     assert described(build("default").resolvers) == described(theirs)
+
+
+@until_cms((5, 0), "newer ones find the site by the host of the request")
+def test_build__refuses_to_do_without_site_id(settings: Any) -> None:
+    del settings.SITE_ID
+    with pytest.raises(ImproperlyConfigured, match="SITE_ID"):
+        build("default")
 
 
 def test_build__leaves_out_pages_of_other_sites(make_page: Any) -> None:

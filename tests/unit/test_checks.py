@@ -16,6 +16,9 @@ CORE = checks.CORE_MIDDLEWARE
 LOCALE = "django.middleware.locale.LocaleMiddleware"
 SECURITY = "django.middleware.security.SecurityMiddleware"
 
+# Django's own check of URLs has django CMS build the apphooks.
+pytestmark = pytest.mark.django_db
+
 
 def found() -> list[Any]:
     return [message for message in run_checks() if str(message.id).startswith("cms_urlreload")]
@@ -31,7 +34,7 @@ def test_settings__name_the_key(settings: Any) -> None:
         Error(
             "CMS_URLRELOAD has an unknown key 'POLL_INTERVALL'.",
             hint="Known keys: POLL_INTERVAL, HEARTBEAT_INTERVAL, HEARTBEAT_TIMEOUT, "
-            "CONNECT_TIMEOUT, CHANNEL, LISTEN, LISTEN_DATABASE, LISTEN_DSN.",
+            "CONNECT_TIMEOUT, CHANNEL, LISTEN, LISTEN_DATABASE, LISTEN_DSN, CONFIG_MODELS.",
             id="cms_urlreload.E001",
         ),
         Error(
@@ -40,6 +43,18 @@ def test_settings__name_the_key(settings: Any) -> None:
             hint="Correct it.",
             id="cms_urlreload.E001",
         ),
+    ]
+
+
+def test_config_models__names_a_model_that_is_not_there(settings: Any) -> None:
+    settings.CMS_URLRELOAD = {"CONFIG_MODELS": ["news.Story", "news.Novel", "nws.Story"]}
+    assert found() == [
+        Error(
+            f"CMS_URLRELOAD['CONFIG_MODELS'] names {name!r}, and there is no such model.",
+            hint='Write it as "app_label.ModelName"; its app must be in INSTALLED_APPS.',
+            id="cms_urlreload.E004",
+        )
+        for name in ("news.Novel", "nws.Story")
     ]
 
 

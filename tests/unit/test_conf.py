@@ -35,6 +35,10 @@ def test_parse__knows_each_field() -> None:
         ("CHANNEL", "a\0b", "without a null character"),
         ("LISTEN", "yes", "must be True, False or None, not 'yes'"),
         ("LISTEN_DATABASE", "", "must be a string or None"),
+        ("CONFIG_MODELS", "news.Section", "a list of model names"),
+        ("CONFIG_MODELS", ["Section"], "each as \"app_label.ModelName\", not ['Section']"),
+        ("CONFIG_MODELS", ["news."], "not ['news.']"),
+        ("CONFIG_MODELS", [1], "not [1]"),
         ("INTERVAL", 1, "unknown key 'INTERVAL'"),
         (1, 1, "unknown key 1"),
     ],
@@ -50,6 +54,11 @@ def test_parse__reports_all_problems_and_keeps_what_is_right() -> None:
     settings, problems = parse({"POLL_INTERVAL": 5, "CHANNEL": 1, "NONSENSE": 2})
     assert settings == Settings(poll_interval=5)
     assert [problem.key for problem in problems] == ["CHANNEL", "NONSENSE"]
+
+
+def test_parse__takes_a_list_of_models_as_a_tuple() -> None:
+    settings, problems = parse({"CONFIG_MODELS": ["news.Story"]})
+    assert (settings.config_models, problems) == (("news.Story",), [])
 
 
 def test_parse__names_a_value_that_is_no_dictionary() -> None:

@@ -541,11 +541,12 @@ def test_session__hears_only_its_own_channel() -> None:
         session = Session(own, transport.state, script, Settings())
         session.step(now=100.0)
 
-        def step() -> None:
+        def step() -> bool:
             if select.select([session.fileno], [], [], 0.05)[0]:
                 session.step(now=100.1, readable=True)
+            return session.is_healthy
 
-        wait_until(lambda: step() or session.is_healthy, 10, "health")
+        wait_until(step, 10, "health")
         transport.state.applied = transport.read_token("default")
         transport.state.settle(transport.state.marks)
         with connection.cursor() as cursor:
@@ -553,7 +554,7 @@ def test_session__hears_only_its_own_channel() -> None:
             step()
             assert not transport.state.dirty
             cursor.execute("SELECT pg_notify('apphooks', '')")
-        wait_until(lambda: step() or transport.state.dirty, 10, "doubt")
+        wait_until(lambda: step() and transport.state.dirty, 10, "doubt")
         assert transport.counters.notifications == 1
 
 

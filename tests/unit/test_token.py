@@ -14,6 +14,7 @@ from django.db import connections
 from cms_urlreload.state import State, Token
 from cms_urlreload.transports import PollingTransport, Transport
 from cms_urlreload_pg.transport import PostgresTransport
+from tests.support.versions import needs_sites_by_host, save_url_in, since_cms, tree_row
 
 pytestmark = pytest.mark.django_db
 
@@ -61,6 +62,12 @@ def _other_site() -> Any:
     return Site.objects.create(domain="other.test", name="other")
 
 
+def _save(row: Any, **values: Any) -> None:
+    for name, value in values.items():
+        setattr(row, name, value)
+    row.save(update_fields=values)
+
+
 CHANGES: dict[str, Callable[[Any], Any]] = {
     "path": lambda p: PageUrl.objects.filter(page=p["news"]).update(path="x"),
     "path gone": lambda p: PageUrl.objects.filter(page=p["news"]).update(path=None),
@@ -78,9 +85,9 @@ CHANGES: dict[str, Callable[[Any], Any]] = {
     "namespace emptied": lambda p: Page.objects.filter(pk=p["news"].pk).update(
         application_namespace=""
     ),
-    "order": lambda p: p["events"].move(p["parent"], "left"),
+    "order": lambda p: tree_row(p["events"]).move(tree_row(p["parent"]), "left"),
     "page deleted": lambda p: p["news"].delete(),
-    "site": lambda p: PageUrl.objects.filter(page=p["news"]).update(site=_other_site()),
+    "site": lambda p: _save(tree_row(p["news"]), site=_other_site()),
     "swap": lambda p: (
         PageUrl.objects.filter(page=p["news"]).update(path="tmp"),
         PageUrl.objects.filter(page=p["events"]).update(path="parent/news"),
@@ -98,6 +105,13 @@ def test_read_token__changes__with_what_decides_routing(
     assert transport.read_token("default") != before
 
 
+@since_cms((5, 1), "a URL has no site of its own")
+def test_read_token__changes__with_the_site_of_a_url(transport: Transport, pages: Any) -> None:
+    before = transport.read_token("default")
+    PageUrl.objects.filter(page=pages["news"]).update(site=_other_site())
+    assert transport.read_token("default") != before
+
+
 def test_read_token__tells_null_from_empty(transport: Transport, pages: Any) -> None:
     page = Page.objects.filter(pk=pages["news"].pk)
     page.update(application_namespace=None)
@@ -109,7 +123,7 @@ def test_read_token__tells_null_from_empty(transport: Transport, pages: Any) -> 
 NOT_ROUTING: dict[str, Callable[[Any], Any]] = {
     "plain path": lambda p: PageUrl.objects.filter(page=p["plain"]).update(path="x"),
     "plain page deleted": lambda p: p["plain"].delete(),
-    "plain page moved past": lambda p: p["plain"].move(p["events"], "right"),
+    "plain page moved past": lambda p: tree_row(p["plain"]).move(tree_row(p["events"]), "right"),
     "navigation": lambda p: Page.objects.filter(pk=p["news"].pk).update(reverse_id="x"),
     "login": lambda p: Page.objects.filter(pk=p["news"].pk).update(login_required=True),
 }
@@ -122,17 +136,22 @@ def test_read_token__stays__with_what_does_not(name: str, transport: Transport, 
     assert transport.read_token("default") == before
 
 
-def test_read_token__ignores_other_sites__unless_it_is_for_all(
+def test_read_token__ignores_other_sites(transport: Transport, pages: Any, make_page: Any) -> None:
+    mine = transport.read_token("default")
+    make_page("there", "EventsApphook", site=_other_site())
+    assert transport.read_token("default") == mine
+
+
+@needs_sites_by_host
+def test_read_token__of_all_sites(
     transport: Transport, pages: Any, make_page: Any, settings: Any
 ) -> None:
-    site = Site.objects.create(domain="b.test", name="b")
+    page = make_page("there", "EventsApphook", site=_other_site())
     mine = transport.read_token("default")
-    make_page("there", "EventsApphook", site=site)
-    assert transport.read_token("default") == mine
     del settings.SITE_ID
     for_all = transport.read_token("default")
     assert for_all != mine
-    PageUrl.objects.filter(page__site=site).update(path="elsewhere")
+    PageUrl.objects.filter(page=page).update(path="elsewhere")
     assert transport.read_token("default") != for_all
 
 
@@ -142,11 +161,7 @@ def test_read_token__reads_a_database_of_another_kind(transport_class: Any) -> N
     transport = transport_class(State())
     assert connections["lite"].vendor == "sqlite"
     empty = transport.read_token("lite")
-    page = Page(application_urls="NewsApphook", application_namespace="n", path="0001", depth=1)
-    page.site_id = Site.objects.using("lite").get(pk=1).pk
-    page.save(using="lite")
-    url = PageUrl(page=page, language="en", slug="x", path="x", site_id=1)
-    url.save(using="lite")
+    url = save_url_in("lite", "NewsApphook")
     one = transport.read_token("lite")
     url.path = "y"
     url.save(using="lite")

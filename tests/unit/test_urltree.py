@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from cms import appresolver
-from cms import urls as cms_urls
 from cms.appresolver import AppRegexURLResolver
 from django.conf.urls.i18n import i18n_patterns
 from django.http import HttpResponse
@@ -177,6 +176,8 @@ def test_publish__survives_a_list_that_includes_itself(urlconf: Any) -> None:
 def test_publish__takes_the_apphooks_that_older_django_cms_keeps_in_the_list(
     urlconf: Any, monkeypatch: Any
 ) -> None:
+    from cms import urls as cms_urls
+
     Publisher().publish([])
     rest = [each for each in cms_urls.urlpatterns if not isinstance(each, Slot)]
     old = [apphook("x", "x"), apphook("y", "y"), *rest]

@@ -40,6 +40,11 @@ def appended(request: HttpRequest) -> HttpResponse:
     return HttpResponse("appended")
 
 
+def say(request: HttpRequest, word: str) -> HttpResponse:
+    """What the apphooks of the controls answer."""
+    return HttpResponse(word)
+
+
 def reversed_name(request: HttpRequest) -> JsonResponse:
     """Reverse a name, as templates and menus do."""
     with override("en"):

@@ -1,0 +1,1 @@
+"""An app whose apphook reads its URLs from rows, and processes that answer no requests."""

@@ -1,0 +1,122 @@
+"""What is supported is said in one place, tests/matrix.py; all others agree with it."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+
+from cms_urlreload_pg.driver import REQUIRED
+from tests.matrix import MATRIX, PG_BIN, STACKS, Stack, find_interpreter, main, table
+from tests.matrix import MissingError as Missing
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib  # pytest brings it
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def project() -> Any:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+def of(attribute: str) -> set[str]:
+    return {getattr(stack, attribute) for stack in STACKS}
+
+
+def numbers(series: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in series.split("."))
+
+
+def after(series: str) -> str:
+    """The series that comes next: 5.3 after 5.2."""
+    first, second = numbers(series)
+    return f"{first}.{second + 1}"
+
+
+def test_the_readme_lists_each_stack() -> None:
+    section = (ROOT / "README.md").read_text().partition("## Versions")[2].partition("\n## ")[0]
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in section.splitlines()
+        if re.match(r"\| \d", line)
+    ]
+    stacks = [
+        [s.cms, s.django, s.python, s.psycopg.lstrip("=") or "newest", s.postgres] for s in STACKS
+    ]
+    assert rows == stacks
+
+
+@pytest.mark.parametrize(
+    ("prefix", "attribute"),
+    [
+        ("Framework :: Django ::", "django"),
+        ("Framework :: Django CMS ::", "cms"),
+        ("Programming Language :: Python ::", "python"),
+    ],
+)
+def test_the_classifiers_are_what_is_tested(prefix: str, attribute: str, project: Any) -> None:
+    series = {
+        each.removeprefix(prefix).strip() for each in project["classifiers"] if prefix in each
+    }
+    assert series - {"3 :: Only"} == of(attribute)
+
+
+@pytest.mark.parametrize(("name", "attribute"), [("Django", "django"), ("django-cms", "cms")])
+def test_the_ranges_end_where_the_tests_do(name: str, attribute: str, project: Any) -> None:
+    """From the oldest to the newest that is tested: nobody gets a version that was not."""
+    requirements = {each.name: each.specifier for each in map(Requirement, project["dependencies"])}
+    oldest, *_, newest = sorted(of(attribute), key=numbers)
+    assert requirements[name] == SpecifierSet(f">={oldest},<{after(newest)}")
+
+
+def test_python_begins_where_the_tests_do(project: Any) -> None:
+    assert project["requires-python"] == f">={min(of('python'), key=numbers)}"
+
+
+def test_psycopg_begins_where_the_tests_do(project: Any) -> None:
+    oldest = ".".join(map(str, REQUIRED))
+    assert project["optional-dependencies"]["postgres"] == [f"psycopg>={oldest}"]
+    assert f"=={oldest}" in of("psycopg")
+    assert "" in of("psycopg")
+
+
+def test_each_stack_has_a_name_and_a_server() -> None:
+    assert len({stack.name for stack in STACKS}) == len(STACKS)
+    assert of("postgres") <= set(PG_BIN)
+
+
+def test_stacks_share_an_environment__only_when_it_is_the_same() -> None:
+    environments: dict[Path, list[str]] = {}
+    for stack in STACKS:
+        assert environments.setdefault(stack.environment, stack.requirements) == stack.requirements
+        assert stack.environment.parent == MATRIX
+
+
+def test_an_interpreter_that_is_missing__is_named() -> None:
+    with pytest.raises(Missing, match=r"no Python 3\.99"):
+        find_interpreter("3.99")
+
+
+@pytest.mark.parametrize(("required", "code"), [("", 0), ("1", 1)])
+def test_what_is_missing__fails_a_run_that_requires_everything(
+    required: str, code: int, monkeypatch: Any, capsys: Any, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("tests.matrix.MATRIX", tmp_path)
+    stack = Stack("none", "5.1", "5.2", "3.99", "", "18")
+    monkeypatch.setattr("tests.matrix.STACKS", (stack,))
+    monkeypatch.setenv("CMS_URLRELOAD_TEST_ALL", required)
+    assert main([]) == code
+    assert "missing  no Python 3.99" in capsys.readouterr().out
+
+
+def test_table__has_a_line_for_each_result() -> None:
+    assert len(table([]).splitlines()) == 2
