@@ -5,10 +5,10 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-serve test matrix lint format build clean
+.PHONY: help demo demo-serve test matrix coverage-table lint format build clean
 
 help: ## List these commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/installed ## A real site with 4 workers: an editor's changes, seen by all of them
 	@$(BIN)/python -m tests.demo run $(ARGS)
@@ -21,6 +21,9 @@ test: $(VENV)/installed ## All tests that can run on this machine (ARGS="-k name
 
 matrix: $(VENV)/installed ## The tests on each supported version of everything (ARGS="--only NAME")
 	@$(BIN)/python -m tests.matrix $(ARGS)
+
+coverage-table: $(VENV)/installed ## Every way that URLs change: who follows, django CMS or this
+	@$(BIN)/python -m tests.e2e.coverage_table $(ARGS)
 
 lint: $(VENV)/installed ## Style and types
 	$(BIN)/ruff check .

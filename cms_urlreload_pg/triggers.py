@@ -176,11 +176,19 @@ def install(connection: BaseDatabaseWrapper, channel: str) -> None:
 
 
 def uninstall(connection: BaseDatabaseWrapper) -> None:
-    """Take the triggers and their functions out; none that are there is right too."""
+    """Take out all functions of ours, and with them the triggers; none that are there is right
+    too. By their names, so that one whose table went with a migration of django CMS goes as well.
+    """
+    schema = _schema_of(connection, Page._meta.db_table)
     with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
-        for schema, table in _found_tables(connection):
-            function = f"{_quote(schema)}.{_quote(table.function)}"
-            cursor.execute(f"DROP FUNCTION IF EXISTS {function}() CASCADE")
+        cursor.execute(
+            "SELECT p.oid::regprocedure::text FROM pg_proc p JOIN pg_namespace n "
+            "ON n.oid = p.pronamespace WHERE n.nspname = %s AND starts_with(p.proname, %s) "
+            "AND p.prorettype = 'trigger'::regtype",
+            [schema, _PREFIX],
+        )
+        for (function,) in cursor.fetchall():
+            cursor.execute(f"DROP FUNCTION {function} CASCADE")
 
 
 def missing(connection: BaseDatabaseWrapper, channel: str) -> list[str]:

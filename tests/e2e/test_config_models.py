@@ -41,7 +41,7 @@ def begin(start: Any, database: Database, tmp_path: Path, apps: str, **urlreload
     urlreload = {"HEARTBEAT_INTERVAL": 600, **urlreload}
     fleet: Fleet = start(workers=2, urlreload=urlreload, env=env)
     # The token is made of these rows too, of apps that only the site has.
-    fleet.token = lambda: fleet.site.manage("shell", "-c", READ_TOKEN).strip()  # type: ignore[method-assign]
+    fleet.token = lambda: fleet.site.manage("shell", "-c", READ_TOKEN).split()[-1]  # type: ignore[method-assign]
     fleet.ping()
     fleet.wait_for_push()
     return fleet

@@ -13,9 +13,6 @@ import pytest
 
 #: The installed django CMS, as (5, 1).
 CMS = tuple(int(number) for number in cms.__version__.split(".")[:2])
-#: How the reason of such a skip begins.
-NOT_HERE = f"not on django CMS {CMS[0]}.{CMS[1]}: "
-
 #: Before 5.1, cms.urls reads the database when it is imported (``LazyURLResolver`` came with 5.1).
 URLS_READ_DATABASE_AT_IMPORT = CMS < (5, 1)
 
@@ -25,7 +22,7 @@ def since_cms(version: tuple[int, int], reason: str) -> pytest.MarkDecorator:
 
     :param reason: what older ones do not have.
     """
-    return pytest.mark.skipif(version > CMS, reason=NOT_HERE + reason)
+    return pytest.mark.cms_version(version <= CMS, reason)
 
 
 def until_cms(version: tuple[int, int], reason: str) -> pytest.MarkDecorator:
@@ -33,7 +30,7 @@ def until_cms(version: tuple[int, int], reason: str) -> pytest.MarkDecorator:
 
     :param reason: what newer ones have, or have no more.
     """
-    return pytest.mark.skipif(version < CMS, reason=NOT_HERE + reason)
+    return pytest.mark.cms_version(version >= CMS, reason)
 
 
 def only_cms(version: tuple[int, int], reason: str) -> pytest.MarkDecorator:
@@ -41,7 +38,7 @@ def only_cms(version: tuple[int, int], reason: str) -> pytest.MarkDecorator:
 
     :param reason: what all others have, or have not.
     """
-    return pytest.mark.skipif(version != CMS, reason=NOT_HERE + reason)
+    return pytest.mark.cms_version(version == CMS, reason)
 
 
 needs_sites_by_host = since_cms((5, 1), "it needs SITE_ID")

@@ -200,6 +200,17 @@ def test_they_are_taken_out_and_put_in_by_the_migration(restored: None) -> None:
     assert triggers.missing(connection, "apphooks") == []
 
 
+def test_a_function_whose_table_is_gone_is_taken_out_too(restored: None) -> None:
+    sql(
+        "CREATE FUNCTION cms_urlreload_cms_treenode() RETURNS trigger LANGUAGE plpgsql "
+        "AS 'BEGIN RETURN NULL; END'"
+    )
+    triggers.uninstall(connection)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT proname FROM pg_proc WHERE starts_with(proname, 'cms_urlreload')")
+        assert cursor.fetchall() == []
+
+
 def test_they_are_brought_up_to_date_by_migrate(
     restored: None, settings: Any, pages: Any, ear: Ear
 ) -> None:

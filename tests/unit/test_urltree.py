@@ -221,6 +221,27 @@ def test_is_published__notices_that_django_cms_has_emptied_the_pages() -> None:
     assert not publisher.is_published()
 
 
+def test_publish__lets_no_reader_of_the_old_tree_write_into_the_new_one() -> None:
+    """A thread that is still populating a resolver of the old tree would put old URLs there."""
+    from tests.demo import urls
+
+    def prefix() -> Any:
+        [found] = [each for each in urls.urlpatterns if str(each.pattern) == "en/"]
+        return found
+
+    Publisher().publish([apphook("one", "one")])
+    with override("en"):
+        reverse("one:list")
+        old = vars(prefix())
+        Publisher().publish([apphook("two", "two")])
+        new = vars(prefix())
+    for name in ("_reverse_dict", "_namespace_dict", "_app_dict", "_callback_strs", "_local"):
+        assert new[name] is not old[name]
+    assert old["_namespace_dict"]
+    assert not new["_namespace_dict"]
+    assert new["_populated"] is False
+
+
 def test_publish__is_not_changed_by_what_django_cms_appends() -> None:
     Publisher().publish([apphook("one", "one")])
     appresolver.APP_RESOLVERS.append(apphook("stray", "stray"))
