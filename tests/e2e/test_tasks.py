@@ -3,11 +3,13 @@ asyncio consumer. Nothing is found by a heartbeat here; there is none in time.""
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
 import django
 import pytest
+from celery import exceptions
 
 from tests.e2e.conftest import Database
 from tests.e2e.lines import LineProcess, environment, move_by_sql, move_in_shell, shell
@@ -54,6 +56,15 @@ class Celery:
 
     def reverse(self, name: str) -> dict[int, str]:
         """What each of the processes answers, in its next task."""
+        # A broker of files may read a message that is still being written, and loses it; then
+        # the other process has waited for nobody, and both are asked again.
+        for _ in range(3):
+            found = self._reverse(name)
+            if len(found) == WORKERS:
+                return found
+        raise TimeoutError(f"no answer from the worker; its log:\n{self.process.log}")
+
+    def _reverse(self, name: str) -> dict[int, str]:
         self._rounds += 1
         folder = self._folder / f"round-{self._rounds}"
         folder.mkdir()
@@ -61,9 +72,11 @@ class Celery:
             self._app.send_task("reverse_in_company", (name, str(folder), WORKERS))
             for _ in range(WORKERS)
         ]
-        answers = [result.get(timeout=60, interval=0.05) for result in results]
-        found = {answer["pid"]: answer["url"] for answer in answers}
-        assert len(found) == WORKERS
+        found = {}
+        for result in results:
+            with contextlib.suppress(exceptions.TimeoutError):
+                answer = result.get(timeout=20, interval=0.05)
+                found[answer["pid"]] = answer["url"]
         return found
 
     def __enter__(self) -> Celery:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 from typing import Any
@@ -22,5 +23,6 @@ def reverse_in_company(name: str, folder: str, company: int) -> dict[str, Any]:
         except NoReverseMatch:
             url = "-"
     (Path(folder) / str(os.getpid())).touch()
-    wait_until(lambda: len(list(Path(folder).iterdir())) >= company, 20, "the other processes")
+    with contextlib.suppress(TimeoutError):
+        wait_until(lambda: len(list(Path(folder).iterdir())) >= company, 10, "the other processes")
     return {"pid": os.getpid(), "url": url}
