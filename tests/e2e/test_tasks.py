@@ -93,6 +93,7 @@ def celery(tmp_path: Path, env: dict[str, str]) -> Iterator[Celery]:
         yield worker
 
 
+@pytest.mark.celery
 def test_celery__each_process_is_right_in_its_next_task(
     celery: Celery, database: Database, env: dict[str, str]
 ) -> None:

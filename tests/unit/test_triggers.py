@@ -202,7 +202,7 @@ def test_they_are_taken_out_and_put_in_by_the_migration(restored: None) -> None:
 
 def test_a_function_whose_table_is_gone_is_taken_out_too(restored: None) -> None:
     sql(
-        "CREATE FUNCTION cms_urlreload_cms_treenode() RETURNS trigger LANGUAGE plpgsql "
+        "CREATE OR REPLACE FUNCTION cms_urlreload_cms_treenode() RETURNS trigger LANGUAGE plpgsql "
         "AS 'BEGIN RETURN NULL; END'"
     )
     triggers.uninstall(connection)
