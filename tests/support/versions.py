@@ -1,7 +1,6 @@
 """What the installed django CMS can do, for tests that ask for it: by its version, with the reason.
 
-A test that a version rules out is skipped with that reason, and is not held against a run that
-requires everything.
+A test that a version rules out is left out of the run (tests/support/plugin.py).
 """
 
 from __future__ import annotations
