@@ -10,7 +10,7 @@ from django.conf import settings
 from django.core import checks
 from django.core.checks import CheckMessage, Error, register
 
-from .conf import SETTING, parse
+from .conf import SETTING, read
 
 MIDDLEWARE = "cms_urlreload.middleware.UrlReloadMiddleware"
 CORE_MIDDLEWARE = "cms.middleware.utils.ApphookReloadMiddleware"
@@ -44,7 +44,7 @@ E002 = Error(
 
 def check_settings(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
     """Each key and value of CMS_URLRELOAD."""
-    _, problems = parse(getattr(settings, SETTING, {}))
+    _, problems = read()
     return [Error(p.message, hint=p.hint, id="cms_urlreload.E001") for p in problems]
 
 
@@ -52,7 +52,7 @@ def check_config_models(
     app_configs: Sequence[AppConfig] | None, **kwargs: Any
 ) -> list[CheckMessage]:
     """Each model of CONFIG_MODELS is there."""
-    found, _ = parse(getattr(settings, SETTING, {}))
+    found, _ = read()
     return [
         Error(
             f"{SETTING}['CONFIG_MODELS'] names {name!r}, and there is no such model.",

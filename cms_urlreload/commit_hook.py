@@ -3,7 +3,8 @@
 It sees what Django's signals see: each save and delete of a page or of its URLs, each save of a
 content that gives a page and all below it other URLs, each save and delete of a row of
 ``CONFIG_MODELS``, and ``urls_need_reloading``. What passes the signals by (``queryset.update()``,
-moves in the tree, SQL) is found by the heartbeat or the poll.
+moves in the tree, SQL) is announced by the triggers of ``cms_urlreload_pg``, or else found by the
+heartbeat or the poll.
 """
 
 from __future__ import annotations

@@ -149,6 +149,11 @@ def parse(raw: object) -> tuple[Settings, list[Problem]]:
     return Settings(**good), problems
 
 
+def read() -> tuple[Settings, list[Problem]]:
+    """Read the setting as it stands; never raises. For what must go on, or tell, all the same."""
+    return parse(getattr(django_settings, SETTING, {}))
+
+
 def _problem_with(key: object, value: object) -> Problem | None:
     rule = _RULES.get(key) if isinstance(key, str) else None
     if rule is None:
@@ -168,7 +173,7 @@ def get_settings() -> Settings:
 
     :raises ImproperlyConfigured: names each wrong key and what it should be.
     """
-    settings, problems = parse(getattr(django_settings, SETTING, {}))
+    settings, problems = read()
     if problems:
         raise ImproperlyConfigured(" ".join(str(problem) for problem in problems))
     return settings

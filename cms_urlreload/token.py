@@ -13,19 +13,18 @@ from typing import Any
 from cms.models import PageUrl
 from cms.models.apphooks_reload import UrlconfRevision
 from django.apps import apps
-from django.conf import settings as django_settings
 from django.db import router
 from django.db.models import F, Model, QuerySet, Value
 
 from .apphooks import ROUTING_COLUMNS, ROUTING_NUMBERS, ROUTING_TEXTS, TREE_PATH, routed_urls
-from .conf import SETTING, parse
+from .conf import read
 from .state import Token
 
 
 def config_models() -> list[type[Model]]:
     """Return the models of CONFIG_MODELS. A name that is wrong is passed over: a system check
     tells of it, and it must not stop everything else."""
-    settings, _ = parse(getattr(django_settings, SETTING, {}))
+    settings, _ = read()
     found = []
     for name in settings.config_models:
         with contextlib.suppress(LookupError):

@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.apps import AppConfig
-from django.conf import settings
 from django.core import checks
 from django.core.checks import CheckMessage, Error, Info, Tags, register
 from django.db import connections, router
 
-from cms_urlreload.conf import SETTING, parse
+from cms_urlreload.conf import SETTING, read
 
 from . import driver, triggers, upkeep
 
@@ -53,7 +52,7 @@ def check_listen_address(
     app_configs: Sequence[AppConfig] | None, **kwargs: Any
 ) -> list[CheckMessage]:
     """LISTEN_DATABASE and LISTEN_DSN lead somewhere."""
-    options, _ = parse(getattr(settings, SETTING, {}))
+    options, _ = read()
     found: list[CheckMessage] = []
     alias = options.listen_database
     if alias is not None and alias not in connections:
@@ -102,7 +101,7 @@ def check_triggers(
     """The triggers are in. Asks the database, so it runs only where databases are named
     (``check --database default``, and before ``migrate``)."""
     found: list[CheckMessage] = []
-    settings_read, _ = parse(getattr(settings, SETTING, {}))
+    settings_read, _ = read()
     for alias in databases or ():
         connection = connections[alias]
         if not upkeep.concerns(connection):

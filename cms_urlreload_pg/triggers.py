@@ -18,11 +18,10 @@ from dataclasses import dataclass
 
 from cms.models import Page, PageUrl
 from cms.models.apphooks_reload import UrlconfRevision
-from django.apps import apps
 from django.db import transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from cms_urlreload.apphooks import ROUTING_COLUMNS, TREE_PATH
+from cms_urlreload.apphooks import ROUTING_COLUMNS, TREE_MODEL, TREE_PATH
 
 _PREFIX = "cms_urlreload_"
 #: Event, and what a trigger of it can see.
@@ -71,8 +70,8 @@ def _tables(pages: str) -> list[Table]:
         Table(PageUrl._meta.db_table, lambda row: f"{hooked}id = {row}.page_id)", of_url),
         Table(UrlconfRevision._meta.db_table, lambda row: "true", ("revision",)),
     ]
-    if "treenode" in apps.all_models["cms"]:
-        node = apps.all_models["cms"]["treenode"]._meta.db_table
+    if TREE_MODEL is not Page:
+        node = TREE_MODEL._meta.db_table
         tables.append(Table(node, lambda row: f"{hooked}node_id = {row}.id)", ("path", "site_id")))
     return tables
 

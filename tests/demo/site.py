@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from tests.demo import client
+from tests.support.postgres import free_port
 from tests.support.processes import die_with_parent, end_process, tail
 from tests.support.waiting import wait_until
 
@@ -177,7 +178,7 @@ class DemoSite:
             )
 
     def _start_uvicorn(self) -> None:
-        port = self._port or _free_port()
+        port = self._port or free_port()
         place = ("--host", self._host, "--port", str(port), "--workers", str(self._count))
         quiet = ("--no-access-log", "--lifespan", "off")
         self._launch("uvicorn", "tests.demo.asgi:application", *place, *quiet)
@@ -230,12 +231,6 @@ class DemoSite:
     def kill_worker(self, worker: Worker, signum: signal.Signals = signal.SIGKILL) -> None:
         """End one worker; gunicorn starts another, with another pid and address."""
         os.kill(worker.pid, signum)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _accepts(port: int) -> bool:

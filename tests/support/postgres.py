@@ -411,7 +411,7 @@ class PostgresServer:
 
     def _launch_on_free_port(self) -> None:
         for attempts_left in (3, 2, 1, 0):
-            self.port = _free_port()
+            self.port = free_port()
             try:
                 self._launch()
             except PostgresError:
@@ -488,7 +488,7 @@ def _has_library(bin_dir: Path, name: str) -> bool:
     return any((folder / f"{name}{end}").exists() for folder in folders for end in suffixes)
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

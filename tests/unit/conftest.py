@@ -6,14 +6,36 @@ import importlib
 from collections.abc import Iterator
 from typing import Any
 
+import psycopg
 import pytest
 from cms.api import create_page
+from django.db import connection, transaction
 
 from cms_urlreload.reloader import Reloader
 from cms_urlreload.state import State
-from cms_urlreload.transports import PollingTransport
+from cms_urlreload.transports import PollingTransport, Transport
 from cms_urlreload.urltree import Publisher
 from tests.support import versions
+
+
+def dsn(**changes: Any) -> str:
+    """The address of the test database, for a connection past Django's."""
+    parameters = connection.get_connection_params()
+    wanted = ("dbname", "user", "password", "host", "port")
+    chosen = {name: parameters[name] for name in wanted if name in parameters}
+    return psycopg.conninfo.make_conninfo(**{**chosen, **changes})
+
+
+class Announced(Transport):
+    """Keeps what it is told, and sees that it was committed then."""
+
+    def __init__(self) -> None:
+        super().__init__(State())
+        self.aliases: list[str] = []
+
+    def announce(self, alias: str) -> None:
+        assert not transaction.get_connection(alias).in_atomic_block
+        self.aliases.append(alias)
 
 
 @pytest.fixture(scope="session", autouse=True)

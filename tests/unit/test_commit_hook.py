@@ -15,23 +15,11 @@ from django.core.serializers import deserialize, serialize
 from django.db import IntegrityError, transaction
 
 from cms_urlreload import commit_hook
-from cms_urlreload.state import State
-from cms_urlreload.transports import Transport
 from tests.support.versions import CMS, needs_urls_of_content, save_url_in, tree_model
 
+from .conftest import Announced
+
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-class Announced(Transport):
-    """Keeps what it is told, and whether it was committed then."""
-
-    def __init__(self) -> None:
-        super().__init__(State())
-        self.aliases: list[str] = []
-
-    def announce(self, alias: str) -> None:
-        assert not transaction.get_connection(alias).in_atomic_block
-        self.aliases.append(alias)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from typing import Any
 import psycopg
 import pytest
 from django.contrib.auth.models import Group
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models.signals import m2m_changed, post_delete, post_save
 
 from cms_urlreload import commit_hook
@@ -18,6 +18,8 @@ from cms_urlreload.token import config_tables
 from cms_urlreload.transports import PollingTransport, Transport
 from cms_urlreload_pg.transport import PostgresTransport
 from tests.demo.news.models import Story
+
+from .conftest import Announced, dsn
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -91,10 +93,7 @@ def test_the_token_of_the_listener_is_that_of_the_request(
         username="x", last_login=datetime.datetime.now(datetime.timezone.utc)
     )
     transport = PostgresTransport(State())
-    parameters = connection.get_connection_params()
-    wanted = ("dbname", "user", "password", "host", "port")
-    chosen = {name: parameters[name] for name in wanted if name in parameters}
-    with psycopg.connect(**chosen, autocommit=True, client_encoding="UTF8") as own:
+    with psycopg.connect(dsn(), autocommit=True, client_encoding="UTF8") as own:
         own.execute("SET TimeZone = 'Asia/Kathmandu'")
         own.execute("SET DateStyle = 'German'")
         row = own.execute(transport._script(own).heartbeat()).fetchone()
@@ -117,18 +116,6 @@ class ToLite:
 def test_a_model_in_another_database_is_passed_over(settings: Any) -> None:
     settings.DATABASE_ROUTERS = ["tests.unit.test_config_models.ToLite"]
     assert Story not in config_tables()
-
-
-class Announced(Transport):
-    """Counts what it is told."""
-
-    def __init__(self) -> None:
-        super().__init__(State())
-        self.aliases: list[str] = []
-
-    def announce(self, alias: str) -> None:
-        assert not transaction.get_connection(alias).in_atomic_block
-        self.aliases.append(alias)
 
 
 @pytest.fixture

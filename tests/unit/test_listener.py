@@ -28,16 +28,11 @@ from cms_urlreload_pg.transport import PostgresTransport
 from tests.support.proxy import Proxy
 from tests.support.waiting import wait_until
 
+from .conftest import dsn
+
 pytestmark = pytest.mark.django_db(transaction=True)
 
 FAST = {"HEARTBEAT_INTERVAL": 0.2, "HEARTBEAT_TIMEOUT": 0.5}
-
-
-def dsn(**changes: Any) -> str:
-    parameters = connection.get_connection_params()
-    wanted = ("dbname", "user", "password", "host", "port")
-    chosen = {name: parameters[name] for name in wanted if name in parameters}
-    return psycopg.conninfo.make_conninfo(**{**chosen, **changes})
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ import logging
 import threading
 from typing import Any
 
+import psycopg
 import pytest
 from cms import appresolver
 from cms.models import PageUrl
@@ -17,7 +18,7 @@ from cms_urlreload.apphooks import build
 from cms_urlreload.state import Token
 from tests.demo.news.cms_apps import NewsApphook
 
-from .conftest import Process
+from .conftest import Process, dsn
 
 
 @pytest.fixture(autouse=True)
@@ -246,13 +247,7 @@ class TestFailure:
 
 def other_connection() -> Any:
     """A connection past Django's."""
-    import psycopg
-
-    parameters = connection.get_connection_params()
-    wanted = ("dbname", "user", "password", "host", "port")
-    return psycopg.connect(
-        **{name: parameters[name] for name in wanted if name in parameters}, autocommit=True
-    )
+    return psycopg.connect(dsn(), autocommit=True)
 
 
 def move_elsewhere(page: Any, path: str) -> None:

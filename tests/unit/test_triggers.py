@@ -18,6 +18,8 @@ from django.db import connection, transaction
 from cms_urlreload_pg import triggers
 from tests.support.versions import site_of_url, tree_model, tree_row
 
+from .conftest import dsn
+
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
@@ -42,10 +44,7 @@ class Ear:
 
 @pytest.fixture
 def ear() -> Iterator[Ear]:
-    parameters = connection.get_connection_params()
-    wanted = ("dbname", "user", "password", "host", "port")
-    chosen = {name: parameters[name] for name in wanted if name in parameters}
-    with psycopg.connect(**chosen, autocommit=True, client_encoding="UTF8") as own:
+    with psycopg.connect(dsn(), autocommit=True, client_encoding="UTF8") as own:
         yield Ear(own)
 
 
