@@ -16,8 +16,6 @@ class Bus:
 class InMemoryTransport(Transport):
     """Hears every announcement on its bus at once, and vouches for as long as it is started."""
 
-    name = "memory"
-
     def __init__(self, state: State, bus: Bus) -> None:
         super().__init__(state)
         self._bus = bus
@@ -28,6 +26,7 @@ class InMemoryTransport(Transport):
             self._bus.transports.append(self)
             self.state.mark_dirty()
             self.state.extend_lease(float("inf"))
+            self.mode.push("on a bus of this process.")
 
     def announce(self, alias: str) -> None:
         """Tell all others on the bus."""

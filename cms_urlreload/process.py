@@ -39,6 +39,7 @@ def _after_fork_in_child() -> None:
     state.reset_after_fork()
     reloader.reset_after_fork()
     if _transport is not None:
+        _transport.mode.reset_after_fork()
         _transport.abandon()
 
 

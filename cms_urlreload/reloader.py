@@ -16,6 +16,8 @@ from django.db import connections, router
 from .apphooks import AppTree, build
 from .backoff import Backoff
 from .conf import get_settings
+from .pacing import Allowance
+from .signals import urls_reloaded
 from .state import State
 from .transports import Transport
 from .urltree import Publisher
@@ -25,6 +27,12 @@ logger = logging.getLogger(__name__)
 #: Longest time, in seconds, that a request waits for a refresh which another one is running; then
 #: it goes on with the last good URLs.
 PATIENCE = 10.0
+
+#: The share of its time that a process may spend on building URLs, and the seconds of it that may
+#: be spent at once. An editor never gets there: it is for a script that commits hundreds of
+#: changes, each on its own. In between, requests are answered from the last good URLs.
+BUILDING_SHARE = 0.25
+BUILDING_BURST = 1.0
 
 
 class Reloader:
@@ -49,7 +57,9 @@ class Reloader:
         self._lock = threading.Lock()
         self._thread: int | None = None
         self._backoff = Backoff(first=0.5, cap=10.0)
-        self._retry_at = 0.0
+        self._building = Allowance(BUILDING_BURST, BUILDING_SHARE)
+        #: Not before this time: after a failure, or after too much building.
+        self._next_at = 0.0
         self._failure: str | None = None
         #: How many times other URLs were published, for tests and for people.
         self.publications = 0
@@ -57,9 +67,10 @@ class Reloader:
     def refresh(self) -> None:
         """Make this process current, or wait for the thread that does. Raises nothing.
 
-        Does nothing while the last failure is younger than the back-off.
+        Does nothing while the last failure is younger than the back-off, or while building has had
+        more than its share of the time; the state stays due.
         """
-        if self._clock() < self._retry_at:
+        if self._clock() < self._next_at:
             return
         if self._thread == threading.get_ident():
             return  # asked for by something that our own refresh called, say a get_urls()
@@ -74,7 +85,7 @@ class Reloader:
             self._thread = threading.get_ident()
             # A second look: the thread that was waited for has done it, or has just failed.
             now = self._clock()
-            if self._state.is_due(now) and now >= self._retry_at:
+            if self._state.is_due(now) and now >= self._next_at:
                 self._refresh()
         finally:
             self._thread = None
@@ -111,6 +122,7 @@ class Reloader:
         self._state.settle(marks)
         now = self._clock()
         if now >= self._state.lease_until:
+            transport.lapsed()
             self._state.extend_lease(now + settings.poll_interval)
         transport.refreshed(changed)
 
@@ -122,10 +134,15 @@ class Reloader:
         token = transport.read_token(alias)
         if token == self._state.applied and self._is_published():
             return False
+        start = self._clock()
         tree = build(alias, self._tree)
-        if self._differs(tree):
-            self._publish(tree)
+        replaced = self._publish(tree) if self._differs(tree) else None
+        end = self._clock()
+        if self._state.applied is not None:  # the first build is none of a storm
+            self._building.spend(end - start, end)
         self._state.applied = token
+        if replaced is not None:
+            self._tell(len(tree.resolvers), replaced, end - start)
         return True
 
     def _is_published(self) -> bool:
@@ -139,23 +156,31 @@ class Reloader:
         old, new = self._tree.resolvers, tree.resolvers
         return len(old) != len(new) or any(a is not b for a, b in zip(old, new, strict=True))
 
-    def _publish(self, tree: AppTree) -> None:
-        start = self._clock()
+    def _publish(self, tree: AppTree) -> int:
         # None until all is in place: a fork in the middle, or an error, leaves a process that
         # publishes again rather than one that takes half of it for the whole.
         self._tree = None
-        copied = self._publisher.publish(tree.resolvers)
+        replaced = self._publisher.publish(tree.resolvers)
         self._tree = tree
         self.publications += 1
+        return replaced
+
+    def _tell(self, pages: int, replaced: int, seconds: float) -> None:
         logger.info(
             "Apphook URLs reloaded: %d apphook pages (%d resolvers replaced, %.1f ms).",
-            len(tree.resolvers),
-            copied,
-            (self._clock() - start) * 1000,
+            pages,
+            replaced,
+            seconds * 1000,
         )
+        urls_reloaded.send_robust(Reloader, pages=pages, replaced=replaced, seconds=seconds)
+
+    @property
+    def failure(self) -> str | None:
+        """Why the last refresh failed; None if it did not."""
+        return self._failure
 
     def _failed(self, error: Exception) -> None:
-        self._retry_at = self._clock() + self._backoff.next()
+        self._next_at = self._clock() + self._backoff.next()
         failure = f"{type(error).__name__}: {error}"
         if failure != self._failure:
             self._failure = failure
@@ -167,7 +192,7 @@ class Reloader:
             )
 
     def _succeeded(self) -> None:
-        self._retry_at = 0.0
+        self._next_at = self._building.ready_at()
         self._backoff.reset()
         if self._failure is not None:
             logger.info("The apphook URLs could be refreshed again, after: %s", self._failure)
@@ -177,4 +202,4 @@ class Reloader:
         """In a forked child: nobody holds the lock, whoever held it in the parent."""
         self._lock = threading.Lock()
         self._thread = None
-        self._retry_at = 0.0
+        self._next_at = 0.0

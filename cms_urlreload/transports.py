@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from django.db import connections, router
 
+from .mode import ModeTeller
 from .state import State, Token
 from .token import read_token
 
@@ -24,11 +25,10 @@ class Transport:
       :meth:`read_token`, which raises what the database raises.
     """
 
-    #: What people call it, in logs.
-    name = "transport"
-
-    def __init__(self, state: State) -> None:
+    def __init__(self, state: State, reason: str = "nothing was started yet.") -> None:
+        """:param reason: why this process polls as long as nothing else is told."""
         self.state = state
+        self.mode = ModeTeller(reason)
 
     def ensure_started(self) -> None:
         """Start hearing, if that takes something to be started; called when the state is due."""
@@ -39,6 +39,13 @@ class Transport:
     def refreshed(self, changed: bool) -> None:
         """Take note that this process has looked at the token, and whether ``state.applied`` is
         another one now."""
+
+    def lapsed(self) -> None:
+        """Take note that this process had to look by itself, because the lease had run out."""
+
+    def counters(self) -> dict[str, int]:
+        """Return what was counted since the start of the process, for people."""
+        return {}
 
     def read_token(self, alias: str) -> Token:
         """Read the token from a database that this transport is for."""
@@ -55,8 +62,6 @@ class PollingTransport(Transport):
     """Hears nothing, so nothing is vouched for longer than the poll interval: for databases that
     cannot push."""
 
-    name = "poll"
-
 
 Factory = Callable[[State], Transport]
 _factories: dict[str, Factory] = {}
@@ -72,4 +77,6 @@ def create_transport(state: State) -> Transport:
     from cms.models import PageUrl
 
     vendor = connections[router.db_for_write(PageUrl)].vendor
-    return _factories.get(vendor, PollingTransport)(state)
+    if vendor in _factories:
+        return _factories[vendor](state)
+    return PollingTransport(state, f"there is nothing here that pushes from {vendor}.")

@@ -19,10 +19,12 @@ from collections.abc import Callable
 import psycopg
 
 from cms_urlreload.backoff import Backoff
-from cms_urlreload.conf import Settings
+from cms_urlreload.conf import SETTING, Settings
+from cms_urlreload.mode import ModeTeller
 from cms_urlreload.state import State
 
-from .session import Script, Session, SessionLost
+from .probe import Probe
+from .session import NotDelivered, Script, Session, SessionLost
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +42,10 @@ class Listener:
     :param state: what it marks dirty, and whose lease it extends.
     :param settings: of the process.
     :param connect: opens a connection in autocommit mode, and blocks for a bounded time.
+    :param connect_probe: opens the other connection, which notifies the channel that it is given;
+        likewise.
     :param write_script: returns what a session says on a connection; asks nobody.
+    :param mode: is told whether it hears.
     :param clock: seconds, as from time.monotonic().
     """
 
@@ -49,32 +54,36 @@ class Listener:
         state: State,
         settings: Settings,
         connect: Callable[[], psycopg.Connection],
+        connect_probe: Callable[[str], Probe],
         write_script: Callable[[psycopg.Connection], Script],
+        mode: ModeTeller,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._state = state
         self._settings = settings
         self._connect = connect
+        self._connect_probe = connect_probe
         self._write_script = write_script
+        self._mode = mode
         self._clock = clock
         self._backoff = Backoff(first=1.0, cap=30.0)
         self._pid = os.getpid()
         self._stopping = False
         self._beat_now = False
-        self._told: str | None = None
         self._session: Session | None = None
         self._thread = threading.Thread(target=self.run, name=THREAD_NAME, daemon=True)
         # A pair of sockets and not a pipe: on Windows a selector waits for nothing else.
         self._wake_reader, self._wake_writer = socket.socketpair()
         self._wake_reader.setblocking(False)
         self._wake_writer.setblocking(False)
+        # What abandon() must not leave open: number and identity. Owned by the thread.
         self._descriptors = [_identify(self._wake_reader), _identify(self._wake_writer)]
 
     @property
     def is_healthy(self) -> bool:
         """Whether it hears, as far as is known: for people. What counts is the lease."""
         session = self._session
-        return session is not None and session.is_healthy
+        return session is not None and session.heartbeats > 0
 
     def start(self) -> None:
         """Start the thread.
@@ -88,9 +97,15 @@ class Listener:
             self._wake_writer.close()
             raise
 
+    @property
+    def is_ours(self) -> bool:
+        """Whether it was started in this process. A web server that forks in C (uWSGI) may run
+        none of Python's fork hooks, and to a child of it the parent's thread looks alive."""
+        return self._pid == os.getpid()
+
     def is_alive(self) -> bool:
         """Whether the thread runs, in this process."""
-        return self._pid == os.getpid() and self._thread.is_alive()
+        return self.is_ours and self._thread.is_alive()
 
     def beat(self) -> None:
         """Have the next heartbeat soon. Any thread."""
@@ -99,7 +114,7 @@ class Listener:
 
     def stop(self, timeout: float = JOIN_TIMEOUT) -> None:
         """Ask the thread to end, and wait for that, but no longer than ``timeout`` seconds."""
-        if self._pid != os.getpid():
+        if not self.is_ours:
             return
         self._stopping = True
         self._wake()
@@ -132,8 +147,8 @@ class Listener:
                 except (psycopg.Error, OSError, SessionLost) as error:
                     self._lost(error)
                 except Exception as error:
-                    logger.exception("Unexpected trouble in the listener")
-                    self._lost(error)
+                    # Our own mistake, or a setting's. With its traceback, when it is told.
+                    self._lost(error, exc_info=error)
                 if not self._stopping:
                     self._pause(self._backoff.next())
         finally:
@@ -151,7 +166,7 @@ class Listener:
             with selectors.DefaultSelector() as selector:
                 selector.register(self._session.fileno, selectors.EVENT_READ)
                 selector.register(self._wake_reader, selectors.EVENT_READ)
-                self._session.step(self._clock())
+                self._prove(self._session, selector, script.probe_channel)
                 while not self._stopping:
                     self._step(self._session, selector)
         finally:
@@ -161,9 +176,33 @@ class Listener:
             self._state.expire_lease()
             connection.close()
 
+    def _prove(self, session: Session, selector: selectors.BaseSelector, channel: str) -> None:
+        """See that what another connection notifies arrives on this one."""
+        session.step(self._clock())
+        while not (self._stopping or session.wants_probe):
+            self._step(session, selector)
+        if self._stopping:
+            return
+        try:
+            probe = self._connect_probe(channel)
+        except psycopg.Error as error:
+            raise SessionLost(f"the one that is to prove that it hears failed: {error}") from error
+        self._descriptors.append(_identify(probe))
+        try:
+            session.probe_sent(self._clock())
+            while not (self._stopping or session.is_proved):
+                self._step(session, selector)
+        except NotDelivered as error:
+            trouble = probe.trouble()
+            if trouble is not None:
+                raise SessionLost(f"the one that is to prove that it hears: {trouble}") from error
+            raise
+        finally:
+            self._descriptors.pop()
+            probe.close()
+
     def _step(self, session: Session, selector: selectors.BaseSelector) -> None:
         """Wait once, and do what is then to be done."""
-        was_healthy = session.is_healthy
         ready = selector.select(max(0.0, session.due - self._clock()))
         readable = any(key.fd == session.fileno for key, _ in ready)
         if len(ready) > readable:
@@ -171,8 +210,9 @@ class Listener:
         if self._beat_now:
             self._beat_now = False
             session.want_beat()
+        beats = session.heartbeats
         session.step(self._clock(), readable)
-        if session.is_healthy and not was_healthy:
+        if session.heartbeats != beats:
             self._found()
 
     def _pause(self, seconds: float) -> None:
@@ -199,24 +239,37 @@ class Listener:
 
     def _found(self) -> None:
         self._backoff.reset()
-        self._told = None
-        logger.info("Push: listening for apphook changes on channel %r.", self._settings.channel)
+        self._mode.push(f"listening for apphook changes on channel {self._settings.channel!r}.")
 
-    def _lost(self, error: BaseException) -> None:
+    def _lost(self, error: Exception, exc_info: Exception | None = None) -> None:
         reason = " ".join(str(error).split()) or type(error).__name__
-        if reason == self._told:
-            logger.debug("Still no listening connection: %s", reason)
-            return
-        self._told = reason
-        logger.warning(
-            "Poll: the listener has no connection (%s). Until it has one again, the database is "
-            "asked every %g seconds while requests come in; it tries by itself.",
-            reason,
-            self._settings.poll_interval,
+        remedy = (
+            "Until it has one again, the database is asked every "
+            f"{self._settings.poll_interval:g} seconds while requests come in; it tries by itself."
+        )
+        if isinstance(error, NotDelivered):
+            remedy = f"{self._advice()} {remedy}"
+        told = self._mode.poll(f"the listener has no connection ({reason}).", remedy)
+        if told and exc_info is not None:
+            logger.error("Unexpected trouble in the listener.", exc_info=exc_info)
+
+    def _advice(self) -> str:
+        """What to do about a connection that listens in vain."""
+        if self._settings.listen_dsn or self._settings.listen_database:
+            key = "LISTEN_DSN" if self._settings.listen_dsn else "LISTEN_DATABASE"
+            return (
+                f"{SETTING}['{key}'] must lead to the database that pages are written to, and to "
+                "PostgreSQL itself, not to a pooler in transaction mode."
+            )
+        return (
+            "There seems to be a pooler in transaction mode (PgBouncer, say) between: set "
+            f"{SETTING}['LISTEN_DSN'] or ['LISTEN_DATABASE'] to the address of PostgreSQL itself."
         )
 
 
-def _identify(owner: socket.socket | psycopg.Connection) -> tuple[int, tuple[int, int] | None]:
+def _identify(
+    owner: socket.socket | psycopg.Connection | Probe,
+) -> tuple[int, tuple[int, int] | None]:
     descriptor = owner.fileno()
     return descriptor, _identity(descriptor)
 

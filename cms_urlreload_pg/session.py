@@ -4,7 +4,6 @@ by when an answer must be there. No thread, no loop and no clock; the listener g
 
 from __future__ import annotations
 
-import logging
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -17,12 +16,10 @@ from psycopg.pq.abc import PGresult
 from cms_urlreload.conf import Settings
 from cms_urlreload.state import State, Token
 
-logger = logging.getLogger(__name__)
+from .hearing import Counters, Hearing
 
 #: Seconds that a lease outlives the answer to the next heartbeat: the time to read it.
 SLACK = 1.0
-#: Seconds that a notification may come after the heartbeat that has seen its change already.
-GRACE = 1.0
 #: Shortest time, in seconds, between two heartbeats of a process that builds its URLs from a
 #: replica: how often it is seen whether the replica has caught up.
 CATCH_UP = 0.25
@@ -32,21 +29,17 @@ class SessionLost(Exception):  # noqa: N818  # an event more than an error
     """The connection is of no use any more. The message says why, for a log."""
 
 
-@dataclass
-class Counters:
-    """What a process has heard, since its start."""
-
-    notifications: int = 0
-    heartbeats: int = 0
-    #: Changes that a heartbeat found and nobody had announced.
-    missed: int = 0
+class NotDelivered(SessionLost):
+    """The connection accepts a LISTEN, and then does not deliver."""
 
 
 @dataclass
 class Script:
     """What a session says."""
 
-    #: Sent one after the other, each in a transaction of its own; the last one is LISTEN.
+    #: A channel of this session's own, which somebody else notifies to prove that it hears.
+    probe_channel: str
+    #: Sent after that one after the other, each in a transaction of its own; the last is LISTEN.
     opening: list[bytes]
     #: Returns the statement that reads the token, anew for each heartbeat.
     heartbeat: Callable[[], bytes]
@@ -61,6 +54,10 @@ class Script:
 
 class Session:
     """The protocol on one connection.
+
+    First it proves that it hears. It says nothing before that which would be of harm behind a
+    pooler, where it is said to a connection that somebody else uses next. Then it listens, and
+    sends a heartbeat from time to time.
 
     It asks through ``PQsendQuery`` and reads what has come, so that it never waits: a peer that
     is gone without a word is found by the deadline, in the one thread that owns the connection.
@@ -78,15 +75,17 @@ class Session:
         self._script = script
         self._interval = settings.heartbeat_interval
         self._timeout = settings.heartbeat_timeout
-        self._opening = deque(script.opening)
+        self._opening = deque([listen_statement(script.probe_channel)])
         self._asking: bytes | None = None
         self._answer: PGresult | None = None
-        self._suspect_at: float | None = None
-        self._heard = False
-        #: A heartbeat was answered: the connection hears, and the lease runs.
-        self.is_healthy = False
-        #: When step() must be called next, at the latest.
-        self.due = 0.0
+        self._deadline = 0.0
+        self._is_probing = False
+        self._is_deaf = False
+        self._hearing = Hearing(state, script.counters, settings.heartbeat_interval)
+        #: What was notified by somebody else has arrived.
+        self.is_proved = False
+        #: How many heartbeats were answered.
+        self.heartbeats = 0
         self._beat_at = 0.0
         self._beaten_at = 0.0
         self._beat_wanted = False
@@ -95,6 +94,22 @@ class Session:
     def fileno(self) -> int:
         """The socket's descriptor."""
         return self._pgconn.socket
+
+    @property
+    def due(self) -> float:
+        """When step() must be called next, at the latest."""
+        waiting = self._asking is not None or self._is_probing
+        return min(self._hearing.due, self._deadline if waiting else self._beat_at)
+
+    @property
+    def wants_probe(self) -> bool:
+        """Whether it is time for somebody else to notify the channel of the probe."""
+        return not (self.is_proved or self._is_probing or self._is_deaf or self._opening)
+
+    def probe_sent(self, now: float) -> None:
+        """Take note that somebody else has notified the channel of the probe."""
+        self._is_probing = True
+        self._deadline = now + self._timeout
 
     def want_beat(self) -> None:
         """Have the next heartbeat soon, before its time."""
@@ -105,31 +120,50 @@ class Session:
 
         :param now: seconds, of the clock that the lease is counted by.
         :param readable: there is something to read on the socket.
-        :raises SessionLost: if the connection is of no use any more.
+        :raises NotDelivered: if the connection listens in vain.
+        :raises SessionLost: if it is of no use any more for another reason.
         :raises psycopg.Error: likewise.
         """
         if readable:
             self._read(now)
-        if self._asking is not None:
-            if now >= self.due:
-                raise SessionLost(f"no answer from the server within {self._timeout:g} seconds")
+        self._hearing.step(now)
+        if self._asking is not None or self._is_probing:
+            if now >= self._deadline:
+                self._overdue(now)
             return
-        self._judge_suspect(now)
+        if self._opening:
+            self._ask(self._opening[0], now)
+        elif self.is_proved:
+            self._beat(now)
+
+    def _overdue(self, now: float) -> None:
+        if self._is_deaf:
+            raise self._not_delivered()
+        if not self._is_probing:
+            raise SessionLost(f"no answer from the server within {self._timeout:g} seconds")
+        # What was listened to behind a pooler stays so, on a connection that others use.
+        self._is_probing = False
+        self._is_deaf = True
+        self._ask(b"UNLISTEN *", now)
+
+    def _not_delivered(self) -> NotDelivered:
+        return NotDelivered(
+            "what another connection notified has not arrived on the listener's within "
+            f"{self._timeout:g} seconds"
+        )
+
+    def _beat(self, now: float) -> None:
         if self._beat_wanted:
             self._beat_wanted = False
             soon = self._beaten_at + CATCH_UP if self._script.reads_elsewhere else now
             self._beat_at = min(self._beat_at, soon)
-        if self._opening:
-            self._ask(self._opening[0], now)
-        elif now >= self._beat_at:
+        if now >= self._beat_at:
             self._ask(self._script.heartbeat(), now)
-        else:
-            self.due = min(self._beat_at, self._suspect_at or self._beat_at)
 
     def _ask(self, statement: bytes, now: float) -> None:
         self._asking = statement
         self._answer = None
-        self.due = now + self._timeout
+        self._deadline = now + self._timeout
         self._pgconn.send_query(statement)
         # What does not go into the socket's buffer at once is sent by consume_input(); that so
         # little does not fit means a peer that has not read for long, and the deadline is right.
@@ -143,7 +177,7 @@ class Session:
                 self._answered(now)
             else:
                 self._keep(result)
-        self._hear()
+        self._hear(now)
 
     def _keep(self, result: PGresult) -> None:
         if result.status not in (ExecStatus.COMMAND_OK, ExecStatus.TUPLES_OK):
@@ -152,29 +186,24 @@ class Session:
 
     def _answered(self, now: float) -> None:
         self._asking = None
+        if self._is_deaf:
+            raise self._not_delivered()
         if not self._opening:
             self._beaten(now)
             return
         self._opening.popleft()
-        if not self._opening:
+        if self.is_proved and not self._opening:
             # LISTEN is in force, and whatever came before it was not heard.
             self._state.mark_dirty()
 
     def _beaten(self, now: float) -> None:
         """A heartbeat's answer is there: the connection lives, and this is the truth."""
-        self._script.counters.heartbeats += 1
+        token = self._token()
         self._beaten_at = now
         self._beat_at = now + self._interval
         self._state.extend_lease(self._beat_at + self._timeout + SLACK)
-        self.is_healthy = True
-        if self._token() == self._state.applied:
-            self._heard = False
-        # A worker that builds from a replica comes here again for each look that it takes at one
-        # that lags behind, until both agree.
-        elif not self._state.dirty:
-            self._state.mark_dirty()
-            if not self._heard:
-                self._suspect_at = now + GRACE
+        self.heartbeats += 1
+        self._hearing.beaten(token, now)
 
     def _token(self) -> Token:
         if self._answer is None or self._answer.ntuples != 1:
@@ -182,34 +211,24 @@ class Session:
         _, revision, digest = (self._answer.get_value(0, column) or b"" for column in range(3))
         return Token(revision.decode(), digest.decode())
 
-    def _hear(self) -> None:
-        heard = False
+    def _hear(self, now: float) -> None:
         while (notification := self._pgconn.notifies()) is not None:
-            # Our own change is in this process already: its commit hook was faster.
             if notification.relname == self._script.channel:
-                if notification.extra != self._script.origin:
-                    heard = True
-                self._heard = True
-                self._suspect_at = None
-        if heard:
-            self._script.counters.notifications += 1
-            self._state.mark_dirty()
+                self._hearing.notified(now, by_us=notification.extra == self._script.origin)
+            elif notification.relname == self._script.probe_channel.encode() and self._is_probing:
+                self._prove()
 
-    def _judge_suspect(self, now: float) -> None:
-        """A change that a heartbeat saw: was it announced after all?"""
-        if self._suspect_at is None or now < self._suspect_at:
-            return
-        self._suspect_at = None
-        self._script.counters.missed += 1
-        logger.warning(
-            "A change of apphook URLs was found by the heartbeat, %g seconds late at most: nobody "
-            "had announced it. Are the triggers in (manage.py check --database default)? Without "
-            "them, what passes Django's signals by is found only so (SQL, queryset.update(), a "
-            "move in the page tree); or its process died before it could tell.",
-            self._interval,
-        )
+    def _prove(self) -> None:
+        self._is_probing = False
+        self.is_proved = True
+        goodbye = _unlisten_statement(self._script.probe_channel)
+        self._opening.extend([goodbye, *self._script.opening])
 
 
 def listen_statement(channel: str) -> bytes:
     """Return LISTEN for a channel, quoted: else PostgreSQL folds its name to lower case."""
     return sql.SQL("LISTEN {}").format(sql.Identifier(channel)).as_bytes(None)
+
+
+def _unlisten_statement(channel: str) -> bytes:
+    return sql.SQL("UNLISTEN {}").format(sql.Identifier(channel)).as_bytes(None)

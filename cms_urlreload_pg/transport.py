@@ -4,16 +4,15 @@ answers requests, and polling whenever that thread cannot vouch for what it hear
 
 from __future__ import annotations
 
-import logging
 import os
 import secrets
-import socket
 import threading
+import time
+from dataclasses import asdict
 from typing import Any
 
 import psycopg
 from cms.models import PageUrl
-from django.core import mail
 from django.db import connections, router
 from psycopg import sql
 
@@ -21,29 +20,24 @@ from cms_urlreload.conf import get_settings
 from cms_urlreload.state import State, Token
 from cms_urlreload.transports import Transport
 
-from .address import connection_parameters, role
+from .address import alias_parameters, application_name, listener_parameters, role
+from .hearing import Counters
 from .listener import Listener
-from .session import Counters, Script, listen_statement
+from .probe import Probe, probe_channel
+from .refusal import refusal
+from .session import Script, listen_statement
 from .token_sql import token_sql
-
-logger = logging.getLogger(__name__)
-
-# A name that PostgreSQL cuts at NAMEDATALEN - 1 bytes, as it does any.
-_MAX_APPLICATION_NAME = 63
 
 
 class PostgresTransport(Transport):
     """Pushes. One for each process."""
 
-    name = "push"
-
     def __init__(self, state: State) -> None:
-        super().__init__(state)
-        self.counters = Counters()
+        super().__init__(state, "the listener has not connected yet.")
+        self._counters = Counters()
         self._lock = threading.Lock()
         self._listener: Listener | None = None
         self._stopped = False
-        self._refusal_told = False
         self._random = secrets.token_hex(8)
 
     @property
@@ -59,7 +53,9 @@ class PostgresTransport(Transport):
         """Start the listener's thread, if there is none that runs, and if it may run here."""
         if self._listener is not None and self._listener.is_alive():
             return
-        if not self._may_listen():
+        refused = refusal(get_settings())
+        if refused is not None:
+            self.mode.poll(*refused)
             return
         with self._lock:
             if self._stopped or (self._listener is not None and self._listener.is_alive()):
@@ -67,25 +63,39 @@ class PostgresTransport(Transport):
             self._start()
 
     def _start(self) -> None:
+        if self._listener is not None and not self._listener.is_ours:
+            self._listener.abandon()  # after a fork that ran no hooks
+        self._listener = None
         try:
-            listener = Listener(self.state, get_settings(), self._connect, self._script)
+            listener = Listener(
+                self.state,
+                get_settings(),
+                self._connect,
+                self._connect_probe,
+                self._script,
+                self.mode,
+            )
             listener.start()
         except (RuntimeError, OSError) as error:
             # mod_wsgi with a GIL for each interpreter has no daemon threads, for one.
-            if not self._refusal_told:
-                self._refusal_told = True
-                logger.warning("Poll: no thread can be started to listen (%s).", error)
+            self.mode.poll(f"no thread can be started to listen ({error}).")
             return
         self._listener = listener
 
-    def _may_listen(self) -> bool:
-        """Whether the setting allows it. By default a test run does not listen: its connection
-        would keep the test database from being dropped."""
-        allowed = get_settings().listen
-        if allowed is None:
-            # What setup_test_environment() does, whichever test runner calls it.
-            return not hasattr(mail, "outbox")
-        return allowed
+    def lapsed(self) -> None:
+        """Tell of a thread that lives, has a connection, and has proved nothing for too long."""
+        # In this order: a lease is extended before the first health is seen.
+        if self.is_healthy and time.monotonic() >= self.state.lease_until:
+            self.mode.poll(
+                "the listener's thread has not proved its connection in time.",
+                "It hangs, or gets no CPU, or this process was stopped for a while. When it goes "
+                "on, it says so.",
+            )
+
+    def counters(self) -> dict[str, int]:
+        """Return what was heard: ``notifications``, ``heartbeats`` and ``missed``, the changes
+        that a heartbeat found and nobody had announced."""
+        return asdict(self._counters)
 
     @property
     def is_healthy(self) -> bool:
@@ -140,9 +150,15 @@ class PostgresTransport(Transport):
     # From here on: called by the listener's thread.
 
     def _connect(self) -> psycopg.Connection:
-        parameters = connection_parameters(get_settings(), router.db_for_write(PageUrl))
-        parameters["application_name"] = self._application_name()
+        parameters = listener_parameters(get_settings(), router.db_for_write(PageUrl))
+        parameters["application_name"] = self._fleet_name()
         return psycopg.connect(**parameters, autocommit=True)
+
+    def _connect_probe(self, channel: str) -> Probe:
+        # By the address of those who announce: what they say must arrive.
+        parameters = alias_parameters(get_settings(), router.db_for_write(PageUrl))
+        parameters["application_name"] = application_name("cms-urlreload-probe")
+        return Probe(psycopg.connect(**parameters, autocommit=True), channel)
 
     def _script(self, connection: psycopg.Connection) -> Script:
         settings = get_settings()
@@ -155,26 +171,25 @@ class PostgresTransport(Transport):
             opening.insert(0, sql.SQL("SET ROLE {}").format(sql.Identifier(assumed)).as_bytes())
 
         def heartbeat() -> bytes:
-            name = sql.Literal(self._application_name()).as_string(connection)
+            name = sql.Literal(self._fleet_name()).as_string(connection)
             set_name = f"set_config('application_name', {name}, false)"
             beat = f"SELECT /* cms-urlreload heartbeat */ {set_name}, t.* FROM ({token}) AS t"  # noqa: S608
             return beat.encode()
 
         return Script(
+            probe_channel(),
             opening,
             heartbeat,
             channel=settings.channel.encode(),
             origin=self.origin.encode(),
             reads_elsewhere=_reads_elsewhere(),
-            counters=self.counters,
+            counters=self._counters,
         )
 
-    def _application_name(self) -> str:
+    def _fleet_name(self) -> str:
         """Return what pg_stat_activity shows: the token served, the pid, the host."""
         token: Any = self.state.applied
-        served = token.short if token is not None else "-"
-        name = f"cms-urlreload {served} {os.getpid()}@{socket.gethostname()}"
-        return name[:_MAX_APPLICATION_NAME]
+        return application_name(f"cms-urlreload {token.short if token is not None else '-'}")
 
 
 def _reads_elsewhere() -> bool:

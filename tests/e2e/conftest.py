@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
+import re
 import secrets
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import psycopg
 import pytest
@@ -16,7 +19,13 @@ from cms_urlreload.state import Token
 from cms_urlreload_pg.token_sql import token_sql
 from tests.demo.editor import Editor
 from tests.demo.site import DemoSite, Worker
-from tests.support.postgres import Server, create_database, drop_database, replace_dbname
+from tests.support.postgres import (
+    PostgresServer,
+    Server,
+    create_database,
+    drop_database,
+    replace_dbname,
+)
 from tests.support.waiting import wait_until
 
 CONTROLS = {
@@ -47,8 +56,22 @@ class Database:
                 (path, self.pages[key]["id"], language),
             )
 
+    def move_and_notify(self, key: str, path: str, language: str = "en") -> None:
+        self.move(key, path, language)
+        self.notify()
+
     def notify(self) -> None:
         self.sql("SELECT pg_notify('apphooks', 'test')")
+
+    def disable_triggers(self) -> None:
+        """Be a database whose role was not allowed to have any."""
+        tables = self.sql(
+            "SELECT DISTINCT tgrelid::regclass::text FROM pg_trigger "
+            "WHERE tgname LIKE 'cms_urlreload_%'"
+        )
+        assert tables
+        for (table,) in tables:
+            self.sql(f"ALTER TABLE {table} DISABLE TRIGGER USER")
 
     def token(self) -> Token:
         statement, parameters = token_sql("default")
@@ -61,7 +84,7 @@ class Database:
         """The workers that listen: pid and what they serve."""
         names = self.sql(
             "SELECT application_name FROM pg_stat_activity WHERE datname = current_database() "
-            "AND application_name LIKE 'cms-urlreload%'"
+            "AND application_name LIKE 'cms-urlreload %'"
         )
         fields = (name.split() for (name,) in names)
         return [(int(place.partition("@")[0]), token) for _, token, place in fields]
@@ -70,7 +93,7 @@ class Database:
         return len(
             self.sql(
                 "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = "
-                "current_database() AND application_name LIKE 'cms-urlreload%'"
+                "current_database() AND application_name LIKE 'cms-urlreload %'"
             )
         )
 
@@ -109,6 +132,18 @@ def database(postgres: Server, template: Database) -> Iterator[Database]:
     drop_database(postgres.dsn(), name)
 
 
+class ModeLine(NamedTuple):
+    """A line of the log by which a worker says how it hears of changes."""
+
+    at: float
+    pid: int
+    mode: str
+    text: str
+
+
+_MODE_LINE = re.compile(r"^(\S+ \S+) \[(\d+)\] (?:INFO|WARNING) \S+: ((Push|Poll): .*)$", re.M)
+
+
 class Fleet:
     """The site's workers, and what can be asked of all of them."""
 
@@ -137,6 +172,27 @@ class Fleet:
     def ping(self) -> None:
         for worker in self.workers:
             assert self.site.get("/ping/", worker=worker).status == 200
+
+    def mode_lines(self) -> list[ModeLine]:
+        """What the workers have said of how they hear of changes; the times are of the log."""
+        return [
+            ModeLine(_seconds(when), int(pid), mode.lower(), text)
+            for when, pid, text, mode in _MODE_LINE.findall(self.log)
+        ]
+
+    def polling(self) -> set[int]:
+        """The workers whose last word is that they poll."""
+        return {pid for pid, mode in self._modes().items() if mode == "poll"}
+
+    def wait_for_poll(self, timeout: float = 20) -> None:
+        """Wait until each worker has said that it polls now. Asks them nothing."""
+        expected = {worker.pid for worker in self.workers}
+        wait_until(
+            lambda: self.polling() >= expected, timeout, lambda: f"all to poll: {self._modes()}"
+        )
+
+    def _modes(self) -> dict[int, str]:
+        return {line.pid: line.mode for line in self.mode_lines()}
 
     def reloads(self) -> int:
         return self.log.count("Apphook URLs reloaded")
@@ -169,22 +225,79 @@ class Fleet:
         )
 
 
+def _seconds(when: str) -> float:
+    return datetime.fromisoformat(when.replace(",", ".")).timestamp()
+
+
 @pytest.fixture
-def start(database: Database, tmp_path: Path) -> Iterator[Callable[..., Fleet]]:
-    """Start the site with real workers; the arguments are DemoSite's, and CMS_URLRELOAD's."""
+def start_on(tmp_path: Path) -> Iterator[Callable[..., Fleet]]:
+    """Start the site with real workers on a database. Further arguments are DemoSite's, and
+    CMS_URLRELOAD's; ``dsn`` is the address that the site has of the database, if it is not the
+    one that tests use."""
     with contextlib.ExitStack() as stack:
 
         def make(
+            database: Database,
             *,
+            dsn: str | None = None,
             urlreload: dict[str, Any] | None = None,
             env: dict[str, str] | None = None,
             **kwargs: Any,
         ) -> Fleet:
             env = {**CONTROLS, "DEMO_CMS_URLRELOAD": json.dumps(urlreload or {}), **(env or {})}
-            site = DemoSite(database.dsn, tmp_path, prepare=False, env=env, **kwargs)
+            site = DemoSite(dsn or database.dsn, tmp_path, prepare=False, env=env, **kwargs)
             return Fleet(stack.enter_context(site), database)
 
         yield make
+
+
+# The database comes first, so that the site is gone before it.
+@pytest.fixture
+def start(database: Database, start_on: Callable[..., Fleet]) -> Callable[..., Fleet]:
+    """Start the site on the test's database."""
+    return functools.partial(start_on, database)
+
+
+class OwnServer(NamedTuple):
+    """A server that a test may stop, and the name of a database on it to be copied from."""
+
+    server: PostgresServer
+    template: Database
+
+
+@pytest.fixture(scope="session")
+def _own_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnServer]:
+    # Few connections, so that a test can take all of them.
+    with PostgresServer(max_connections=24) as server:
+        dsn = create_database(server.dsn(), "site_template")
+        site = DemoSite(dsn, tmp_path_factory.mktemp("own"))
+        site.prepare()
+        yield OwnServer(server, Database(dsn, site.content))
+
+
+@pytest.fixture
+def own_server(_own_server: OwnServer) -> Iterator[PostgresServer]:
+    """A server of the tests' own: to be stopped, killed, promoted from, filled. It runs again, on
+    the same port, when the next test begins."""
+    yield _own_server.server
+    _own_server.server.start()
+
+
+@pytest.fixture
+def own_database(own_server: PostgresServer, _own_server: OwnServer) -> Iterator[Database]:
+    """A database on the server that a test may stop."""
+    name = f"e2e_{secrets.token_hex(4)}"
+    with psycopg.connect(own_server.dsn(), autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}" TEMPLATE site_template')
+    yield Database(own_server.dsn(name), _own_server.template.pages)
+    own_server.start()
+    drop_database(own_server.dsn(), name)
+
+
+@pytest.fixture
+def start_own(own_database: Database, start_on: Callable[..., Fleet]) -> Callable[..., Fleet]:
+    """Start the site on a server that the test may stop."""
+    return functools.partial(start_on, own_database)
 
 
 @pytest.fixture

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import gc
 import logging
 import os
-import select
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,10 +19,10 @@ from cms.models import PageUrl
 from django.db import connection, connections
 
 from cms_urlreload.backoff import Backoff
-from cms_urlreload.conf import Settings
 from cms_urlreload.state import State
 from cms_urlreload_pg import listener as listener_module
-from cms_urlreload_pg.session import Session, SessionLost, listen_statement
+from cms_urlreload_pg.probe import Probe
+from cms_urlreload_pg.session import Session
 from cms_urlreload_pg.transport import PostgresTransport
 from tests.support.proxy import Proxy
 from tests.support.waiting import wait_until
@@ -131,7 +130,7 @@ def test_a_notification_puts_the_urls_in_doubt(start: Any, sql: Any) -> None:
     worker.settle()
     sql("SELECT pg_notify('apphooks', 'from somebody else')")
     worker.wait_for_doubt()
-    assert worker.transport.counters.notifications == 1
+    assert worker.transport.counters()["notifications"] == 1
 
 
 @pytest.mark.parametrize("payload", ["", "x" * 7999, "\U0001f600" * 1900, "0-forged", "a\nb"])
@@ -158,7 +157,7 @@ def test_a_notification_on_another_channel_is_none_of_ours(start: Any, sql: Any)
     # One that is ours comes after them, so they have been read.
     sql("SELECT pg_notify('apphooks', '')")
     worker.wait_for_doubt()
-    assert worker.transport.counters.notifications == 1
+    assert worker.transport.counters()["notifications"] == 1
 
 
 def test_the_worker_is_seen_in_pg_stat_activity_with_what_it_serves(start: Any, sql: Any) -> None:
@@ -183,7 +182,7 @@ def test_a_heartbeat_finds_what_nobody_announced(
     worker.settle()
     sql("UPDATE cms_pageurl SET path = 'elsewhere' WHERE page_id = %s", page.pk)
     worker.wait_for_doubt()
-    wait_until(lambda: worker.transport.counters.missed == 1, 5, "the change to be counted")
+    wait_until(lambda: worker.transport.counters()["missed"] == 1, 5, "the change to be counted")
     assert "nobody had announced it" in caplog.text
 
 
@@ -196,9 +195,9 @@ def test_a_heartbeat_counts_no_change_that_was_announced(
     sql("UPDATE cms_pageurl SET path = 'elsewhere' WHERE page_id = %s", page.pk)
     sql("SELECT pg_notify('apphooks', '')")
     worker.wait_for_doubt()
-    beats = worker.transport.counters.heartbeats
-    wait_until(lambda: worker.transport.counters.heartbeats > beats + 8, 10, "heartbeats")
-    assert worker.transport.counters.missed == 0
+    beats = worker.transport.counters()["heartbeats"]
+    wait_until(lambda: worker.transport.counters()["heartbeats"] > beats + 8, 10, "heartbeats")
+    assert worker.transport.counters()["missed"] == 0
 
 
 def test_a_heartbeat_counts_no_change_that_was_announced__when_a_replica_lags(
@@ -213,15 +212,15 @@ def test_a_heartbeat_counts_no_change_that_was_announced__when_a_replica_lags(
     for _ in range(3):
         worker.state.settle(worker.state.marks)  # what was read is what had been
         worker.wait_for_doubt()
-    beats = worker.transport.counters.heartbeats
-    wait_until(lambda: worker.transport.counters.heartbeats > beats + 8, 10, "heartbeats")
-    assert worker.transport.counters.missed == 0
+    beats = worker.transport.counters()["heartbeats"]
+    wait_until(lambda: worker.transport.counters()["heartbeats"] > beats + 8, 10, "heartbeats")
+    assert worker.transport.counters()["missed"] == 0
 
 
 def test_a_connection_that_is_terminated_is_replaced(
     start: Any, sql: Any, caplog: Any, monkeypatch: Any
 ) -> None:
-    caplog.set_level(logging.INFO, "cms_urlreload_pg")
+    caplog.set_level(logging.INFO, "cms_urlreload.mode")
     worker = start()
     worker.settle()
     terminate(sql)
@@ -238,12 +237,12 @@ def test_a_server_that_is_away_is_told_once_and_tried_for_ever(
     monkeypatch.setattr(listener_module, "Backoff", lambda **limits: Backoff(0.01, 0.01))
     worker = start(LISTEN_DSN=dsn(host="127.0.0.1", port=proxy.port))
     proxy.refuses = True
-    with caplog.at_level(logging.DEBUG, "cms_urlreload_pg"):
-        proxy.cut()
-        wait_until(lambda: caplog.text.count("Still no listening") >= 5, 20, "more attempts")
-        assert not worker.vouches()
-        proxy.refuses = False
-        worker.wait_for_push()
+    proxy.cut()
+    backoff = worker.transport._listener._backoff
+    wait_until(lambda: backoff._failures >= 8, 20, "more attempts")
+    assert not worker.vouches()
+    proxy.refuses = False
+    worker.wait_for_push()
     # What was lost, and then why no other can be had.
     assert caplog.text.count("Poll: ") <= 3
 
@@ -264,12 +263,19 @@ def test_a_connection_that_dies_without_a_word_is_found_by_the_deadline(
 
 
 def test_the_lease_runs_out_by_itself__when_the_thread_does_not(
-    start: Any, monkeypatch: Any
+    start: Any, monkeypatch: Any, caplog: Any
 ) -> None:
+    hung = threading.Event()
     worker = start(**FAST)
     worker.settle()
-    monkeypatch.setattr(Session, "step", lambda *args, **kwargs: None)
-    wait_until(lambda: worker.state.is_due(time.monotonic()), 10, "the end of the lease")
+    with monkeypatch.context() as patch:
+        # As if it were hung: it neither reads nor asks.
+        patch.setattr(Session, "step", lambda *args, **kwargs: hung.wait(0.05))
+        wait_until(lambda: worker.state.is_due(time.monotonic()), 10, "the end of the lease")
+        worker.transport.lapsed()
+        assert worker.transport.mode.current.name == "poll"
+        assert "has not proved its connection in time" in caplog.text
+    wait_until(lambda: worker.transport.mode.current.name == "push", 10, "its return")
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
@@ -354,33 +360,106 @@ def test_a_role_without_rights_is_told(settings: Any, reader: str, caplog: Any) 
 def test_an_idle_session_is_not_ended_by_the_server(start: Any, caplog: Any) -> None:
     impatient = dsn(options="-c idle_session_timeout=300ms")
     worker = start(HEARTBEAT_INTERVAL=1.0, LISTEN_DSN=impatient)
-    beats = worker.transport.counters.heartbeats
-    wait_until(lambda: worker.transport.counters.heartbeats > beats + 1, 10, "heartbeats")
+    beats = worker.transport.counters()["heartbeats"]
+    wait_until(lambda: worker.transport.counters()["heartbeats"] > beats + 1, 10, "heartbeats")
     assert "Poll:" not in caplog.text
 
 
-def test_listen_false__starts_nothing(settings: Any) -> None:
+def test_where_it_may_not_listen__it_starts_nothing_and_says_why(settings: Any) -> None:
     settings.CMS_URLRELOAD = {"LISTEN": False}
     worker = Worker()
     worker.transport.ensure_started()
     assert worker.transport._listener is None
+    assert worker.transport.mode.current.reason == "CMS_URLRELOAD['LISTEN'] is False."
 
 
-def test_listen_none__starts_nothing_in_a_test_run(settings: Any) -> None:
-    settings.CMS_URLRELOAD = {}
-    worker = Worker()
-    worker.transport.ensure_started()
-    assert worker.transport._listener is None
+class TestProbe:
+    """What is not proved to arrive is not relied upon."""
 
-
-def test_listen_none__starts_outside_of_a_test_run(settings: Any, monkeypatch: Any) -> None:
-    settings.CMS_URLRELOAD = {}
-    monkeypatch.delattr("django.core.mail.outbox")
-    worker = Worker()
-    try:
-        worker.start()
-    finally:
+    @pytest.fixture
+    def deaf(self, settings: Any) -> Iterator[Worker]:
+        """One whose address is that of another database: it hears, and never what is said here."""
+        settings.CMS_URLRELOAD = {
+            "LISTEN": True,
+            "LISTEN_DSN": dsn(dbname="postgres"),
+            "HEARTBEAT_TIMEOUT": 0.3,
+        }
+        worker = Worker()
+        yield worker
         worker.transport.stop()
+
+    def test_a_listener_that_hears_nothing_is_told_and_polled(
+        self, deaf: Worker, caplog: Any
+    ) -> None:
+        deaf.transport.ensure_started()
+        wait_until(lambda: "has not arrived" in caplog.text, 10, "the log")
+        assert "CMS_URLRELOAD['LISTEN_DSN'] must lead to the database" in caplog.text
+        assert deaf.transport.mode.current.name == "poll"
+        assert not deaf.vouches()
+
+    def test_without_an_address_of_its_own__a_pooler_is_suspected(
+        self, settings: Any, monkeypatch: Any, caplog: Any
+    ) -> None:
+        settings.CMS_URLRELOAD = {"LISTEN": True, "HEARTBEAT_TIMEOUT": 0.3}
+        elsewhere = dsn(dbname="postgres")
+        monkeypatch.setattr(
+            PostgresTransport, "_connect", lambda self: psycopg.connect(elsewhere, autocommit=True)
+        )
+        worker = Worker()
+        try:
+            worker.transport.ensure_started()
+            wait_until(lambda: "has not arrived" in caplog.text, 10, "the log")
+        finally:
+            worker.transport.stop()
+        assert "PgBouncer" in caplog.text
+        assert "CMS_URLRELOAD['LISTEN_DSN'] or ['LISTEN_DATABASE']" in caplog.text
+
+    def test_it_leaves_no_connection(self, start: Any, sql: Any) -> None:
+        start()
+        names = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE '%probe%'"
+        wait_until(lambda: sql(names) == [(0,)], 5, "the end of the probe")
+
+    def test_it_wakes_nobody_else(self, start: Any, sql: Any) -> None:
+        first = start()
+        first.settle()
+        heard = first.transport.counters()["notifications"]
+        for _ in range(3):
+            start()
+        sql("SELECT pg_notify('apphooks', '')")
+        first.wait_for_doubt()
+        assert first.transport.counters()["notifications"] == heard + 1
+
+    def test_one_that_is_refused_is_told(
+        self, settings: Any, monkeypatch: Any, caplog: Any
+    ) -> None:
+        def refuse(self: Any, channel: str) -> Any:
+            return psycopg.connect(dsn(password="wrong"), autocommit=True)
+
+        settings.CMS_URLRELOAD = {"LISTEN": True}
+        monkeypatch.setattr(PostgresTransport, "_connect_probe", refuse)
+        worker = Worker()
+        try:
+            worker.transport.ensure_started()
+            wait_until(lambda: "to prove that it hears failed" in caplog.text, 10, "the log")
+            assert "password authentication failed" in caplog.text
+            assert not worker.vouches()
+        finally:
+            worker.transport.stop()
+
+    def test_one_that_may_not_notify_is_told(
+        self, settings: Any, monkeypatch: Any, caplog: Any, sql: Any
+    ) -> None:
+        def crippled(self: Any, channel: str) -> Any:
+            return Probe(psycopg.connect(dsn(), autocommit=True), "x" * 70)
+
+        settings.CMS_URLRELOAD = {"LISTEN": True, "HEARTBEAT_TIMEOUT": 0.3}
+        monkeypatch.setattr(PostgresTransport, "_connect_probe", crippled)
+        worker = Worker()
+        try:
+            worker.transport.ensure_started()
+            wait_until(lambda: "channel name too long" in caplog.text, 10, "the log")
+        finally:
+            worker.transport.stop()
 
 
 def test_no_thread_to_be_had__is_told_once_and_polled(
@@ -395,6 +474,28 @@ def test_no_thread_to_be_had__is_told_once_and_polled(
     for _ in range(3):
         worker.transport.ensure_started()
     assert caplog.text.count("no thread can be started to listen") == 1
+    assert worker.transport.mode.current.name == "poll"
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="Linux tells it in /proc")
+def test_it_is_not_woken_between_two_heartbeats(start: Any) -> None:
+    worker = start(HEARTBEAT_INTERVAL=600)
+    worker.settle()
+    beats = worker.transport.counters()["heartbeats"]
+    wait_until(lambda: worker.transport.counters()["heartbeats"] > beats, 5, "the last heartbeat")
+    thread = worker.transport._listener._thread
+
+    def wakeups() -> str:
+        status = Path(f"/proc/self/task/{thread.native_id}/status").read_text()
+        [line] = [line for line in status.splitlines() if line.startswith("voluntary")]
+        return line
+
+    wait_until(lambda: wakeups() == (threading.Event().wait(0.2), wakeups())[1], 5, "its sleep")
+    before = wakeups()
+    threading.Event().wait(2)
+    assert wakeups() == before
+    worker.transport.refreshed(True)  # this is seen in the same number
+    wait_until(lambda: wakeups() != before, 5, "a wake-up")
 
 
 class TestStop:
@@ -426,10 +527,10 @@ class TestStop:
             LISTEN_DSN=dsn(host="127.0.0.1", port=proxy.port),
         )
         proxy.drops = True
-        beats = worker.transport.counters.heartbeats
+        beats = worker.transport.counters()["heartbeats"]
         session = worker.transport._listener._session
         wait_until(lambda: session._asking is not None and session.due > 0, 5, "a question")
-        assert worker.transport.counters.heartbeats <= beats + 1
+        assert worker.transport.counters()["heartbeats"] <= beats + 1
         self.timed(worker)
         assert not worker.transport._listener.is_alive()
 
@@ -492,9 +593,9 @@ class TestFork:
         assert before.is_alive()
         sql("SELECT pg_notify('apphooks', '')")
         worker.wait_for_doubt()
-        beats = worker.transport.counters.heartbeats
+        beats = worker.transport.counters()["heartbeats"]
         worker.transport.refreshed(True)
-        wait_until(lambda: worker.transport.counters.heartbeats > beats, 5, "a heartbeat")
+        wait_until(lambda: worker.transport.counters()["heartbeats"] > beats, 5, "a heartbeat")
         assert len(listeners(sql)) == 1
 
     @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
@@ -515,58 +616,25 @@ class TestFork:
         assert self.in_child(child)
         worker.wait_for_doubt()
 
+    @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+    def test_a_fork_that_runs_no_hooks__is_noticed_by_the_pid(self, start: Any, sql: Any) -> None:
+        """As uWSGI forks, in C."""
+        worker = start()
+        worker.settle()
 
-def test_session__gives_up_what_does_not_answer__by_a_clock_that_is_given(settings: Any) -> None:
-    with contextlib.closing(psycopg.connect(dsn(), autocommit=True, client_encoding="UTF8")) as own:
-        transport = PostgresTransport(State())
-        session = Session(own, transport.state, transport._script(own), Settings())
-        session.step(now=100.0)
-        assert session.due == 105.0
-        session.step(now=104.9)
-        with pytest.raises(SessionLost, match="no answer from the server within 5 seconds"):
-            session.step(now=105.0)
+        def child() -> bool:
+            connection.connection = None
+            worker.state.expire_lease()
+            parents = worker.transport._listener
+            worker.start()
+            own = worker.transport._listener
+            worker.transport.stop()
+            return own is not parents and own.is_ours
 
-
-def test_session__hears_only_its_own_channel() -> None:
-    """Behind a pooler, what another client listened to may come as well."""
-    with contextlib.closing(psycopg.connect(dsn(), autocommit=True, client_encoding="UTF8")) as own:
-        transport = PostgresTransport(State())
-        script = transport._script(own)
-        script.opening.insert(0, b"LISTEN other")
-        session = Session(own, transport.state, script, Settings())
-        session.step(now=100.0)
-
-        def step() -> bool:
-            if select.select([session.fileno], [], [], 0.05)[0]:
-                session.step(now=100.1, readable=True)
-            return session.is_healthy
-
-        wait_until(step, 10, "health")
-        transport.state.applied = transport.read_token("default")
-        transport.state.settle(transport.state.marks)
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_notify('other', '')")
-            step()
-            assert not transport.state.dirty
-            cursor.execute("SELECT pg_notify('apphooks', '')")
-        wait_until(lambda: step() and transport.state.dirty, 10, "doubt")
-        assert transport.counters.notifications == 1
-
-
-def test_session__raises_what_the_server_says(settings: Any) -> None:
-    with contextlib.closing(psycopg.connect(dsn(), autocommit=True, client_encoding="UTF8")) as own:
-        transport = PostgresTransport(State())
-        script = transport._script(own)
-        script.opening.insert(0, b"SELECT 1/0")
-        session = Session(own, transport.state, script, Settings())
-        session.step(now=100.0)
-        select.select([session.fileno], [], [], 10)
-        with pytest.raises(SessionLost, match="division by zero"):
-            session.step(now=100.1, readable=True)
-
-
-def test_listen_statement__quotes() -> None:
-    assert listen_statement('App"Hooks') == b'LISTEN "App""Hooks"'
+        assert self.in_child(child)
+        sql("SELECT pg_notify('apphooks', '')")
+        worker.wait_for_doubt()
+        assert worker.transport._listener.is_alive()
 
 
 def test_token__of_the_listener_is_that_of_the_request(make_page: Any) -> None:

@@ -15,6 +15,7 @@ from django.utils.translation import override
 
 from cms_urlreload import reloader as reloader_module
 from cms_urlreload.apphooks import build
+from cms_urlreload.signals import urls_reloaded
 from cms_urlreload.state import Token
 from tests.demo.news.cms_apps import NewsApphook
 
@@ -146,6 +147,97 @@ def test_refresh__does_nothing__inside_a_transaction(process: Process, news: Any
         assert process.state.dirty
     process.refresh()
     assert reverse("news:story-list") == "/en/uncommitted/"
+
+
+class TestStorm:
+    """Changes in quick succession: the first at once, the last never lost, and in between no more
+    building than its share."""
+
+    COST = 0.3
+
+    @pytest.fixture(autouse=True)
+    def _building_takes_time(self, process: Process, news: Any, monkeypatch: Any) -> None:
+        def slow(*args: Any) -> Any:
+            process.now += self.COST
+            return build(*args)
+
+        monkeypatch.setattr(reloader_module, "build", slow)
+
+    def change(self, process: Process, page: Any, path: str) -> None:
+        move(page, path)
+        process.state.mark_dirty()
+        process.refresh()
+
+    def test_the_first_changes_are_there_at_once(self, process: Process, news: Any) -> None:
+        for number in range(3):
+            self.change(process, news, f"news-{number}")
+            assert reverse("news:story-list") == f"/en/news-{number}/"
+
+    def test_no_more_is_built_than_the_share__and_the_last_is_there_in_the_end(
+        self, process: Process, news: Any
+    ) -> None:
+        began, before = process.now, process.reloader.publications
+        for number in range(2_000):  # two minutes
+            self.change(process, news, f"news-{number}")
+            process.now += 0.06
+        took = process.now - began
+        built = (process.reloader.publications - before) * self.COST
+        assert 0.24 * took < built < 0.27 * took
+        process.now += 4 * self.COST + 0.1
+        process.refresh()
+        assert reverse("news:story-list") == "/en/news-1999/"
+
+    def test_meanwhile_the_last_good_urls_serve__without_a_query(
+        self, process: Process, news: Any, django_assert_num_queries: Any
+    ) -> None:
+        for number in range(5):
+            self.change(process, news, f"news-{number}")
+        old = reverse("news:story-list")
+        process.state.mark_dirty()
+        with django_assert_num_queries(0):
+            process.refresh()
+        assert reverse("news:story-list") == old
+        assert process.state.dirty
+
+    def test_the_first_build_is_no_storm(self, process: Process, news: Any, make_page: Any) -> None:
+        fresh = Process()
+        fresh.now = process.now
+        self.COST = 10
+        fresh.refresh()
+        process.now += 10
+        fresh.now = process.now
+        move(news, "moved")
+        fresh.state.mark_dirty()
+        fresh.refresh()
+        assert reverse("news:story-list") == "/en/moved/"
+
+    def test_a_look_that_finds_nothing_new_is_no_building(
+        self, process: Process, news: Any, settings: Any, django_assert_num_queries: Any
+    ) -> None:
+        settings.CMS_URLRELOAD = {"POLL_INTERVAL": 0}
+        process.now += 1.0
+        with django_assert_num_queries(100):
+            for _ in range(100):
+                process.refresh()
+
+
+def test_urls_reloaded__is_sent_after_a_publication(process: Process, make_page: Any) -> None:
+    make_page("news", "NewsApphook")
+    sent: list[dict[str, Any]] = []
+
+    def receive(**kwargs: Any) -> None:
+        sent.append({**kwargs, "served": process.state.applied})
+
+    urls_reloaded.connect(receive)
+    try:
+        process.refresh()
+        mark_urlconf_as_changed()  # nothing that routes
+        process.state.mark_dirty()
+        process.refresh()
+    finally:
+        urls_reloaded.disconnect(receive)
+    assert [message["pages"] for message in sent] == [1]
+    assert sent[0]["served"] is not None
 
 
 class TestFailure:

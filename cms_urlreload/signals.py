@@ -1,0 +1,15 @@
+"""Signals that this package sends. Receivers are called by ``send_robust()``: what they raise is
+logged by Django and harms nothing. They run where the thing happened, so they should be short."""
+
+from django.dispatch import Signal
+
+#: This process is now told of changes ("push"), or asks for them ("poll"), and was not before.
+#: Sent in the listener's thread, or in that of the request that found out; a receiver must not
+#: use the database there. Arguments: ``mode`` (a :class:`cms_urlreload.mode.Mode`).
+mode_changed = Signal()
+
+#: This process has published other URLs. Sent in the thread of the request that needed them.
+#: Arguments: ``pages`` (int: how many pages have an apphook now, counted once in each language),
+#: ``replaced`` (int: resolvers that were copied), ``seconds`` (float: what it took, the queries
+#: included).
+urls_reloaded = Signal()

@@ -1,0 +1,98 @@
+"""What is made of what a session hears: doubt about the URLs, no more often than is good, and the
+suspicion that somebody changed them and told nobody. No connection and no clock.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+from cms_urlreload.pacing import Allowance
+from cms_urlreload.state import State, Token
+
+logger = logging.getLogger(__name__)
+
+#: Seconds that a notification may come after the heartbeat that has seen its change already.
+GRACE = 1.0
+#: How often notifications may put the URLs in doubt, which costs a look at the token: so many
+#: times at once, and so many a second for as long as they come. Any role that can connect may
+#: notify, as often as it likes.
+HINTS_BURST = 50
+HINTS_RATE = 20
+
+
+@dataclass
+class Counters:
+    """What a process has heard, since its start."""
+
+    notifications: int = 0
+    heartbeats: int = 0
+    #: Changes that a heartbeat found and nobody had announced.
+    missed: int = 0
+
+
+class Hearing:
+    """Turns notifications and heartbeats into the dirty flag.
+
+    :param interval: seconds between two heartbeats, for the log.
+    """
+
+    def __init__(self, state: State, counters: Counters, interval: float) -> None:
+        self._state = state
+        self._counters = counters
+        self._interval = interval
+        self._hints = Allowance(HINTS_BURST, HINTS_RATE)
+        self._mark_at: float | None = None
+        self._suspect_at: float | None = None
+        self._heard = False
+
+    @property
+    def due(self) -> float:
+        """When step() must be called next, at the latest; infinity if it need not be."""
+        times = (self._mark_at, self._suspect_at)
+        return min((time for time in times if time is not None), default=float("inf"))
+
+    def notified(self, now: float, by_us: bool) -> None:
+        """Somebody says that routing changed.
+
+        :param by_us: it was this process, which is in doubt already: its commit hook was faster.
+        """
+        self._heard = True
+        self._suspect_at = None
+        if not by_us:
+            self._counters.notifications += 1
+            if self._mark_at is None:
+                # What comes until then is covered by it; the last one is never lost.
+                self._mark_at = max(now, self._hints.ready_at())
+
+    def beaten(self, token: Token, now: float) -> None:
+        """A heartbeat has brought the truth."""
+        self._counters.heartbeats += 1
+        if token == self._state.applied:
+            self._heard = False
+        # A worker that builds from a replica comes here again for each look that it takes at one
+        # that lags behind, until both agree.
+        elif not self._state.dirty:
+            self._state.mark_dirty()
+            if not self._heard:
+                self._suspect_at = now + GRACE
+
+    def step(self, now: float) -> None:
+        """Do what is due."""
+        if self._mark_at is not None and now >= self._mark_at:
+            self._mark_at = None
+            self._hints.spend(1, now)
+            self._state.mark_dirty()
+        if self._suspect_at is not None and now >= self._suspect_at:
+            self._suspect_at = None
+            self._missed()
+
+    def _missed(self) -> None:
+        self._counters.missed += 1
+        logger.warning(
+            "A change of apphook URLs was found by the heartbeat, %g seconds late at most: nobody "
+            "had announced it. Are the triggers in (manage.py check --database default)? Without "
+            "them, what passes Django's signals by is found only so (SQL, queryset.update(), a "
+            "move in the page tree); or its process died before it could tell.",
+            self._interval,
+        )

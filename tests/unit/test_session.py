@@ -1,0 +1,196 @@
+"""What is said on a listening connection, step by step and by a clock that is given, to a real
+server."""
+
+from __future__ import annotations
+
+import contextlib
+import select
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import psycopg
+import pytest
+from django.db import connection
+
+from cms_urlreload.conf import Settings
+from cms_urlreload.state import State
+from cms_urlreload_pg.session import NotDelivered, Script, Session, SessionLost, listen_statement
+from cms_urlreload_pg.transport import PostgresTransport
+from tests.support.waiting import wait_until
+
+from .conftest import dsn
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+class Conversation:
+    """A session, and the clock that it goes by."""
+
+    def __init__(self, own: psycopg.Connection) -> None:
+        self.own = own
+        self.now = 100.0
+        self.transport = PostgresTransport(State())
+        self.script: Script = self.transport._script(own)
+        self.session = Session(own, self.transport.state, self.script, Settings())
+
+    def step(self) -> None:
+        readable = bool(select.select([self.session.fileno], [], [], 0.02)[0])
+        self.session.step(self.now, readable)
+
+    def until(self, condition: Callable[[], object], what: str) -> None:
+        def is_so() -> bool:
+            self.step()
+            return bool(condition())
+
+        wait_until(is_so, 10, what)
+
+    def ask_for_probe(self) -> None:
+        self.until(lambda: self.session.wants_probe, "the answer to LISTEN")
+
+    def prove(self) -> None:
+        self.ask_for_probe()
+        notify(self.script.probe_channel)
+        self.session.probe_sent(self.now)
+        self.until(lambda: self.session.is_proved, "the probe")
+
+    def beat(self) -> None:
+        self.until(lambda: self.session.heartbeats, "a heartbeat")
+
+    def doubt(self) -> None:
+        self.until(lambda: self.transport.state.dirty, "doubt")
+
+    def begin(self) -> None:
+        """To the first heartbeat, and with nothing in doubt."""
+        self.prove()
+        self.beat()
+        self.transport.state.applied = self.transport.read_token("default")
+        self.transport.state.settle(self.transport.state.marks)
+
+
+def notify(channel: str, payload: str = "") -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_notify(%s, %s)", [channel, payload])
+
+
+@pytest.fixture
+def talk() -> Iterator[Conversation]:
+    with contextlib.closing(psycopg.connect(dsn(), autocommit=True, client_encoding="UTF8")) as own:
+        yield Conversation(own)
+
+
+def test_it_gives_up_a_server_that_does_not_answer(talk: Conversation) -> None:
+    talk.session.step(now=100.0)
+    assert talk.session.due == 105.0
+    talk.session.step(now=104.9)
+    with pytest.raises(SessionLost, match="no answer from the server within 5 seconds"):
+        talk.session.step(now=105.0)
+
+
+def test_it_vouches_for_nothing__before_it_is_proved_that_it_hears(talk: Conversation) -> None:
+    talk.ask_for_probe()
+    assert talk.transport.state.lease_until == 0
+    talk.session.probe_sent(talk.now)
+    for _ in range(10):
+        talk.step()
+    assert not talk.session.is_proved
+    assert talk.transport.state.lease_until == 0
+
+
+def test_it_vouches__from_the_first_heartbeat_on(talk: Conversation) -> None:
+    talk.prove()
+    assert talk.transport.state.lease_until == 0
+    talk.beat()
+    assert talk.transport.state.lease_until == 116.0
+
+
+def test_it_is_lost__when_what_was_notified_does_not_arrive(talk: Conversation) -> None:
+    talk.ask_for_probe()
+    notify("cms-urlreload-probe-of-another")
+    talk.session.probe_sent(talk.now)
+    talk.now = 104.9
+    talk.step()
+    talk.now = 105.0
+    with pytest.raises(NotDelivered, match="has not arrived"):
+        talk.until(lambda: False, "the loss")
+    # Behind a pooler, this connection is somebody else's from here on.
+    talk.own.pgconn.nonblocking = 0
+    assert talk.own.execute("SELECT * FROM pg_listening_channels()").fetchall() == []
+
+
+def test_it_is_lost__when_the_server_is_silent_after_nothing_arrived(talk: Conversation) -> None:
+    talk.ask_for_probe()
+    talk.session.probe_sent(talk.now)
+    talk.session.step(105.0)
+    with pytest.raises(NotDelivered):
+        talk.session.step(110.0)
+
+
+def test_it_says_nothing_that_would_stay_behind_a_pooler__before_it_is_proved(
+    talk: Conversation, monkeypatch: Any
+) -> None:
+    """Settings and a role would stay on a connection that somebody else uses next."""
+    asked: list[bytes] = []
+    ask = Session._ask
+
+    def note(self: Session, statement: bytes, now: float) -> None:
+        asked.append(statement)
+        ask(self, statement, now)
+
+    monkeypatch.setattr(Session, "_ask", note)
+    talk.ask_for_probe()
+    assert asked == [listen_statement(talk.script.probe_channel)]
+
+
+def test_it_listens_to_its_channel_alone__once_it_is_proved(talk: Conversation) -> None:
+    talk.begin()
+    talk.own.pgconn.nonblocking = 0
+    assert talk.own.execute("SELECT * FROM pg_listening_channels()").fetchall() == [("apphooks",)]
+
+
+def test_it_hears_only_its_own_channel(talk: Conversation) -> None:
+    """Behind a pooler, what another client listened to may come as well."""
+    talk.script.opening.insert(0, b"LISTEN other")
+    talk.begin()
+    state = talk.transport.state
+    notify("other")
+    talk.step()
+    assert not state.dirty
+    notify("apphooks")
+    talk.doubt()
+    assert talk.transport.counters()["notifications"] == 1
+
+
+def test_it_does_not_hear_what_this_process_says(talk: Conversation) -> None:
+    talk.begin()
+    notify("apphooks", talk.transport.origin)
+    notify("apphooks", "somebody else")
+    talk.doubt()
+    assert talk.transport.counters()["notifications"] == 1
+
+
+def test_it_raises_what_the_server_says(talk: Conversation) -> None:
+    talk.script.opening.insert(0, b"SELECT 1/0")
+    with pytest.raises(SessionLost, match="division by zero"):
+        talk.begin()
+
+
+def test_a_heartbeat_that_brings_nothing__is_a_loss(talk: Conversation) -> None:
+    talk.script.heartbeat = lambda: b"SELECT 1, 2, 3 WHERE false"
+    with pytest.raises(SessionLost, match="with nothing"):
+        talk.begin()
+    assert talk.transport.state.lease_until == 0
+
+
+def test_a_flood__is_one_doubt_now_and_one_later(talk: Conversation) -> None:
+    """However much arrives at once."""
+    talk.begin()
+    state = talk.transport.state
+    for number in range(300):
+        notify("apphooks", f"rubbish {number}" + "x" * 7000)
+    marks = state.marks
+    talk.until(lambda: talk.transport.counters()["notifications"] == 300, "all of it")
+    assert 1 <= state.marks - marks <= 51
+
+
+def test_listen_statement__quotes() -> None:
+    assert listen_statement('App"Hooks') == b'LISTEN "App""Hooks"'
