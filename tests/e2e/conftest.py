@@ -110,6 +110,11 @@ class Database:
         )
         return {q: calls for q, calls in rows if not ours_only or "cms-urlreload" in q}
 
+    def looks(self) -> int:
+        """How often the workers have looked at the token, since the server was told to forget."""
+        asked = self.statements(ours_only=True)
+        return sum(calls for query, calls in asked.items() if "cms-urlreload token" in query)
+
 
 @pytest.fixture(scope="session")
 def template(postgres: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
