@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-serve test matrix coverage-table lint format build clean
+.PHONY: help demo demo-serve test matrix coverage-table soak lint format build clean
 
 help: ## List these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,6 +24,9 @@ matrix: $(VENV)/installed ## The tests on each supported version of everything (
 
 coverage-table: $(VENV)/installed ## Every way that URLs change: who follows, django CMS or this
 	@$(BIN)/python -m tests.e2e.coverage_table $(ARGS)
+
+soak: $(VENV)/installed ## Ten minutes of changes, faults and load (ARGS="--seconds 60" for less)
+	@$(BIN)/python -m tests.soak $(ARGS)
 
 lint: $(VENV)/installed ## Style and types
 	$(BIN)/ruff check .

@@ -31,6 +31,11 @@ def status() -> dict[str, Any]:
     }
 
 
+def fresh_status() -> dict[str, Any]:
+    ensure_fresh()
+    return status()
+
+
 def fork() -> dict[str, Any]:
     """Fork while the listener's thread runs; the child lives until it listens, by itself."""
     reader, writer = os.pipe()
@@ -39,7 +44,7 @@ def fork() -> dict[str, Any]:
     child = os.fork()
     if child == 0:
         try:
-            wait_until(lambda: ensure_fresh() or status()["mode"] == "push", 20, "push")
+            wait_until(lambda: fresh_status()["mode"] == "push", 20, "push")
             os.write(writer, json.dumps(status()).encode())
             # As most children end: with all hooks, and with the parent's objects in their memory.
             sys.stdin.close()
