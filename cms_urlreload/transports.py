@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from django.db import connections, router
 
+from .fleet import Worker
 from .mode import ModeTeller
 from .state import State, Token
 from .token import read_token
@@ -50,6 +51,11 @@ class Transport:
     def read_token(self, alias: str) -> Token:
         """Read the token from a database that this transport is for."""
         return read_token(alias)
+
+    def fleet(self) -> list[Worker] | None:
+        """Return the processes that are told of changes, on all hosts; None if that cannot be
+        known."""
+        return None
 
     def stop(self) -> None:
         """Stop hearing; called once, when the process ends. Returns within about a second."""

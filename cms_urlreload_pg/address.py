@@ -74,5 +74,15 @@ def role(settings: Settings, pages_alias: str) -> str | None:
 
 
 def application_name(what: str) -> str:
-    """Return what pg_stat_activity shows of a connection: whose it is, and its pid and host."""
-    return f"{what} {getpid()}@{socket.gethostname()}"[:_MAX_APPLICATION_NAME]
+    """Return what pg_stat_activity shows of a connection: whose it is, and its pid and host.
+
+    Of a long host's name the middle is left out: with some providers the beginning tells them
+    apart, with others the end.
+    """
+    start = f"{what} {getpid()}@"
+    host = socket.gethostname()
+    room = _MAX_APPLICATION_NAME - len(start)
+    if len(host) > room:
+        half = room // 2
+        host = f"{host[: room - half - 1]}~{host[-half:]}"
+    return start + host

@@ -112,6 +112,12 @@ class Listener:
         self._beat_now = True
         self._wake()
 
+    def settled(self) -> None:
+        """The process is in doubt no more; show that soon, if it is shown otherwise. Any thread."""
+        session = self._session
+        if session is not None and session.shows_doubt:
+            self._wake()
+
     def stop(self, timeout: float = JOIN_TIMEOUT) -> None:
         """Ask the thread to end, and wait for that, but no longer than ``timeout`` seconds."""
         if not self.is_ours:

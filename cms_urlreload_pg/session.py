@@ -20,6 +20,8 @@ from .hearing import Counters, Hearing
 
 #: Seconds that a lease outlives the answer to the next heartbeat: the time to read it.
 SLACK = 1.0
+#: Seconds after which a process that is in doubt, because nobody asks it anything, shows so.
+SHOW_DOUBT = 1.0
 #: Shortest time, in seconds, between two heartbeats of a process that builds its URLs from a
 #: replica: how often it is seen whether the replica has caught up.
 CATCH_UP = 0.25
@@ -41,8 +43,9 @@ class Script:
     probe_channel: str
     #: Sent after that one after the other, each in a transaction of its own; the last is LISTEN.
     opening: list[bytes]
-    #: Returns the statement that reads the token, anew for each heartbeat.
-    heartbeat: Callable[[], bytes]
+    #: Returns the statement that reads the token, and shows what is served and whether that is in
+    #: doubt; made anew for each heartbeat.
+    heartbeat: Callable[[bool], bytes]
     #: Notifications on other channels are none of ours.
     channel: bytes
     #: The payload of this process's own announcements.
@@ -89,6 +92,8 @@ class Session:
         self._beat_at = 0.0
         self._beaten_at = 0.0
         self._beat_wanted = False
+        #: Whether the fleet is shown that this process is in doubt.
+        self.shows_doubt = False
 
     @property
     def fileno(self) -> int:
@@ -157,8 +162,12 @@ class Session:
             self._beat_wanted = False
             soon = self._beaten_at + CATCH_UP if self._script.reads_elsewhere else now
             self._beat_at = min(self._beat_at, soon)
+        if self._state.dirty != self.shows_doubt:
+            # Before that, a request looks, as a rule, and then there is something else to show.
+            self._beat_at = min(self._beat_at, now + SHOW_DOUBT)
         if now >= self._beat_at:
-            self._ask(self._script.heartbeat(), now)
+            self.shows_doubt = self._state.dirty
+            self._ask(self._script.heartbeat(self.shows_doubt), now)
 
     def _ask(self, statement: bytes, now: float) -> None:
         self._asking = statement

@@ -5,10 +5,12 @@ answers requests, and polling whenever that thread cannot vouch for what it hear
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import threading
 import time
 from dataclasses import asdict
+from datetime import datetime
 from typing import Any
 
 import psycopg
@@ -17,6 +19,7 @@ from django.db import connections, router
 from psycopg import sql
 
 from cms_urlreload.conf import get_settings
+from cms_urlreload.fleet import Worker
 from cms_urlreload.state import State, Token
 from cms_urlreload.transports import Transport
 
@@ -116,8 +119,12 @@ class PostgresTransport(Transport):
     def refreshed(self, changed: bool) -> None:
         """Have the listener say, in its application_name, what this process serves now; and if
         that was read from a replica, compare it with the truth."""
-        if self._listener is not None and (changed or _reads_elsewhere()):
+        if self._listener is None:
+            return
+        if changed or _reads_elsewhere():
             self._listener.beat()
+        else:
+            self._listener.settled()
 
     def read_token(self, alias: str) -> Token:
         """Read the token as one short row."""
@@ -132,6 +139,22 @@ class PostgresTransport(Transport):
                 parameters,
             )
             return Token(*cursor.fetchone())
+
+    def fleet(self) -> list[Worker]:
+        """Read from pg_stat_activity who listens, on all hosts, and what they serve."""
+        with connections[router.db_for_write(PageUrl)].cursor() as cursor:
+            # A role without pg_read_all_stats sees the name of other roles' sessions, and not
+            # since when they are there.
+            cursor.execute(
+                "SELECT /* cms-urlreload fleet */ application_name, backend_start "
+                "FROM pg_stat_activity WHERE datname = current_database() "
+                "AND application_name LIKE 'cms-urlreload %'"
+            )
+            rows = cursor.fetchall()
+        # Anybody may call a session so; what is not of that form is none of ours.
+        found = ((_FLEET_NAME.fullmatch(name), since) for name, since in rows)
+        workers = [_worker(match, since) for match, since in found if match is not None]
+        return sorted(workers, key=lambda worker: (worker.host, worker.pid))
 
     def stop(self) -> None:
         """Stop the listener's thread, for good."""
@@ -151,7 +174,7 @@ class PostgresTransport(Transport):
 
     def _connect(self) -> psycopg.Connection:
         parameters = listener_parameters(get_settings(), router.db_for_write(PageUrl))
-        parameters["application_name"] = self._fleet_name()
+        parameters["application_name"] = self._fleet_name(in_doubt=True)
         return psycopg.connect(**parameters, autocommit=True)
 
     def _connect_probe(self, channel: str) -> Probe:
@@ -170,8 +193,8 @@ class PostgresTransport(Transport):
         if assumed is not None:
             opening.insert(0, sql.SQL("SET ROLE {}").format(sql.Identifier(assumed)).as_bytes())
 
-        def heartbeat() -> bytes:
-            name = sql.Literal(self._fleet_name()).as_string(connection)
+        def heartbeat(in_doubt: bool) -> bytes:
+            name = sql.Literal(self._fleet_name(in_doubt)).as_string(connection)
             set_name = f"set_config('application_name', {name}, false)"
             beat = f"SELECT /* cms-urlreload heartbeat */ {set_name}, t.* FROM ({token}) AS t"  # noqa: S608
             return beat.encode()
@@ -186,10 +209,20 @@ class PostgresTransport(Transport):
             counters=self._counters,
         )
 
-    def _fleet_name(self) -> str:
-        """Return what pg_stat_activity shows: the token served, the pid, the host."""
+    def _fleet_name(self, in_doubt: bool) -> str:
+        """Return what pg_stat_activity shows: the token served, with an asterisk if the process
+        will look at it before its next answer; the pid and the host."""
         token: Any = self.state.applied
-        return application_name(f"cms-urlreload {token.short if token is not None else '-'}")
+        served = token.short if token is not None else "-"
+        return application_name(f"cms-urlreload {served}{'*' if in_doubt else ''}")
+
+
+_FLEET_NAME = re.compile(r"cms-urlreload (?:-|([0-9a-f]+))(\*?) (\d{1,10})@(.+)")
+
+
+def _worker(name: re.Match[str], since: datetime | None) -> Worker:
+    served, doubt, pid, host = name.groups()
+    return Worker(host, int(pid), served, bool(doubt), since)
 
 
 def _reads_elsewhere() -> bool:

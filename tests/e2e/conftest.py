@@ -87,7 +87,7 @@ class Database:
             "AND application_name LIKE 'cms-urlreload %'"
         )
         fields = (name.split() for (name,) in names)
-        return [(int(place.partition("@")[0]), token) for _, token, place in fields]
+        return [(int(place.partition("@")[0]), token.rstrip("*")) for _, token, place in fields]
 
     def terminate_listeners(self) -> int:
         return len(

@@ -19,8 +19,9 @@ from cms.models import PageUrl
 from django.db import connection, connections
 
 from cms_urlreload.backoff import Backoff
-from cms_urlreload.state import State
+from cms_urlreload.state import State, Token
 from cms_urlreload_pg import listener as listener_module
+from cms_urlreload_pg.address import application_name
 from cms_urlreload_pg.probe import Probe
 from cms_urlreload_pg.session import Session
 from cms_urlreload_pg.transport import PostgresTransport
@@ -162,10 +163,46 @@ def test_a_notification_on_another_channel_is_none_of_ours(start: Any, sql: Any)
 
 def test_the_worker_is_seen_in_pg_stat_activity_with_what_it_serves(start: Any, sql: Any) -> None:
     worker = start()
+    [fleet] = worker.transport.fleet()
+    assert (fleet.pid, fleet.host) == (os.getpid(), socket.gethostname())
+    assert (fleet.served, fleet.is_due) == (None, True)
     worker.settle()
-    token = worker.state.applied.short
-    expected = f"cms-urlreload {token} {os.getpid()}@{socket.gethostname()}"[:63]
-    wait_until(lambda: listeners(sql) == [expected], 5, "the token in application_name")
+    token = worker.state.applied
+    wait_until(lambda: worker.transport.fleet()[0].is_current(token), 5, "the token")
+    assert worker.transport.fleet()[0].knows(token)
+    assert not worker.transport.fleet()[0].knows(Token("another", "one"))
+    # It is shown within a second that a look has found nothing new.
+    sql("SELECT pg_notify('apphooks', '')")
+    wait_until(lambda: worker.transport.fleet()[0].is_due, 5, "the doubt to be shown")
+    assert worker.transport.fleet()[0].knows(Token("another", "one"))
+    worker.state.settle(worker.state.marks)
+    worker.transport.refreshed(False)
+    wait_until(lambda: not worker.transport.fleet()[0].is_due, 5, "its end to be shown")
+
+
+@pytest.mark.parametrize("name", ["cms-urlreload", "cms-urlreload x", "cms-urlreload 1a x@y", ""])
+def test_the_fleet_is_none_but_ours(start: Any, name: str) -> None:
+    worker = start()
+    with psycopg.connect(dsn(), application_name=name):
+        assert [one.pid for one in worker.transport.fleet()] == [os.getpid()]
+
+
+@pytest.mark.parametrize(
+    ("host", "shown"),
+    [
+        ("web1", "web1"),
+        ("h" * 34, "h" * 34),
+        ("web1.a-very-long-name-of-a-cluster.example.com", "web1.a-very-long~uster.example.com"),
+    ],
+)
+def test_application_name__leaves_out_the_middle_of_a_long_host(
+    host: str, shown: str, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr("socket.gethostname", lambda: host)
+    monkeypatch.setattr("cms_urlreload_pg.address.getpid", lambda: 12345)
+    name = application_name("cms-urlreload 1a2b3c4d")
+    assert name == f"cms-urlreload 1a2b3c4d 12345@{shown}"
+    assert len(name) <= 63
 
 
 def test_a_heartbeat_extends_the_lease(start: Any) -> None:
@@ -642,6 +679,6 @@ def test_token__of_the_listener_is_that_of_the_request(make_page: Any) -> None:
     PageUrl.objects.update(path="with 'quotes' and 100% \\ of it")
     transport = PostgresTransport(State())
     with psycopg.connect(dsn(), autocommit=True, client_encoding="UTF8") as own:
-        row = own.execute(transport._script(own).heartbeat()).fetchone()
+        row = own.execute(transport._script(own).heartbeat(False)).fetchone()
     assert row is not None
     assert row[1:] == transport.read_token("default")

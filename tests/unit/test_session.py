@@ -4,6 +4,7 @@ server."""
 from __future__ import annotations
 
 import contextlib
+import os
 import select
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -175,7 +176,7 @@ def test_it_raises_what_the_server_says(talk: Conversation) -> None:
 
 
 def test_a_heartbeat_that_brings_nothing__is_a_loss(talk: Conversation) -> None:
-    talk.script.heartbeat = lambda: b"SELECT 1, 2, 3 WHERE false"
+    talk.script.heartbeat = lambda in_doubt: b"SELECT 1, 2, 3 WHERE false"
     with pytest.raises(SessionLost, match="with nothing"):
         talk.begin()
     assert talk.transport.state.lease_until == 0
@@ -194,3 +195,20 @@ def test_a_flood__is_one_doubt_now_and_one_later(talk: Conversation) -> None:
 
 def test_listen_statement__quotes() -> None:
     assert listen_statement('App"Hooks') == b'LISTEN "App""Hooks"'
+
+
+def test_a_process_that_stays_in_doubt_shows_so__after_a_second(talk: Conversation) -> None:
+    talk.begin()
+    talk.step()
+    talk.now += 1
+    talk.until(lambda: not talk.session.shows_doubt, "the end of the first doubt")
+    beats = talk.session.heartbeats
+    notify("apphooks")
+    talk.doubt()
+    assert talk.session.due == talk.now + 1
+    talk.now += 1
+    talk.until(lambda: talk.session.heartbeats > beats, "a heartbeat")
+    assert talk.session.shows_doubt
+    [worker] = talk.transport.fleet()
+    assert worker.is_due
+    assert worker.pid == os.getpid()
