@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from .state import Token
 
@@ -30,3 +31,15 @@ class Worker:
     def knows(self, token: Token) -> bool:
         """Whether its next answer will be of that state: it serves it, or looks first."""
         return self.is_due or self.is_current(token)
+
+
+class Finding(NamedTuple):
+    """One line of an examination."""
+
+    #: What was looked at.
+    what: str
+    is_good: bool
+    #: What was found.
+    text: str
+    #: What to do about it; "" if nothing is to be done.
+    remedy: str = ""

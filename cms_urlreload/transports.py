@@ -6,11 +6,12 @@ it never touches a URL. Packages for one kind of database register theirs here.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from django.db import connections, router
 
-from .fleet import Worker
+from .conf import Settings
+from .fleet import Finding, Worker
 from .mode import ModeTeller
 from .state import State, Token
 from .token import read_token
@@ -56,6 +57,15 @@ class Transport:
         """Return the processes that are told of changes, on all hosts; None if that cannot be
         known."""
         return None
+
+    def examine(self, settings: Settings) -> Iterable[Finding]:
+        """Look at what this transport needs, for a person who asks what is wrong."""
+        yield Finding(
+            "transport",
+            True,
+            f"Poll: {self.mode.current.reason} Each process asks every "
+            f"{settings.poll_interval:g} seconds.",
+        )
 
     def stop(self) -> None:
         """Stop hearing; called once, when the process ends. Returns within about a second."""

@@ -9,6 +9,7 @@ import re
 import secrets
 import threading
 import time
+from collections.abc import Iterable
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
@@ -18,12 +19,13 @@ from cms.models import PageUrl
 from django.db import connections, router
 from psycopg import sql
 
-from cms_urlreload.conf import get_settings
-from cms_urlreload.fleet import Worker
+from cms_urlreload.conf import Settings, get_settings
+from cms_urlreload.fleet import Finding, Worker
 from cms_urlreload.state import State, Token
 from cms_urlreload.transports import Transport
 
 from .address import alias_parameters, application_name, listener_parameters, role
+from .examination import examine
 from .hearing import Counters
 from .listener import Listener
 from .probe import Probe, probe_channel
@@ -155,6 +157,10 @@ class PostgresTransport(Transport):
         found = ((_FLEET_NAME.fullmatch(name), since) for name, since in rows)
         workers = [_worker(match, since) for match, since in found if match is not None]
         return sorted(workers, key=lambda worker: (worker.host, worker.pid))
+
+    def examine(self, settings: Settings) -> Iterable[Finding]:
+        """Connect as the listener would, and see what comes."""
+        return examine(settings, router.db_for_write(PageUrl))
 
     def stop(self) -> None:
         """Stop the listener's thread, for good."""

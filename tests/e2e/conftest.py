@@ -80,14 +80,21 @@ class Database:
         assert row is not None
         return Token(*row)
 
-    def fleet(self) -> list[tuple[int, str]]:
-        """The workers that listen: pid and what they serve."""
+    def _fleet_names(self) -> list[str]:
         names = self.sql(
             "SELECT application_name FROM pg_stat_activity WHERE datname = current_database() "
             "AND application_name LIKE 'cms-urlreload %'"
         )
-        fields = (name.split() for (name,) in names)
+        return [name for (name,) in names]
+
+    def fleet(self) -> list[tuple[int, str]]:
+        """The workers that listen: pid and what they serve."""
+        fields = (name.split() for name in self._fleet_names())
         return [(int(place.partition("@")[0]), token.rstrip("*")) for _, token, place in fields]
+
+    def in_doubt(self) -> list[str]:
+        """Those that say that they look at the token before their next answer."""
+        return [name for name in self._fleet_names() if "*" in name]
 
     def terminate_listeners(self) -> int:
         return len(
