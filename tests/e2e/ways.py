@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from tests.support.postgres import embedded_bin_dir
+from tests.support.versions import CMS, not_before_cms
 
 if TYPE_CHECKING:
     from tests.demo.editor import Editor
@@ -25,6 +26,11 @@ Act = Callable[["Scene"], object]
 
 POSTGRESQL, SQLITE, MARIADB = "postgresql", "sqlite", "mariadb"
 DATABASES = (POSTGRESQL, SQLITE, MARIADB)
+
+# Until django CMS 4.1 a page has a node, whose row has its place in the tree and its site; since
+# 5.1, a row of a URL has the site as well.
+_NODE = ".node" if CMS < (5, 0) else ""
+_URL_COLUMNS = "managed, page_id, site_id" if CMS >= (5, 1) else "managed, page_id"
 
 OLD = "/en/{w}/hello/"
 NEW = "/en/{w}-new/hello/"
@@ -107,7 +113,18 @@ def move_page(key: str) -> Act:
     """Below the target. django CMS 5.1 wants a transaction."""
     return shell(
         f"with transaction.atomic():\n"
-        f"    Page.objects.get(pk={key}).move_page(Page.objects.get(pk=target))"
+        f"    Page.objects.get(pk={key}).move_page(Page.objects.get(pk=target){_NODE})"
+    )
+
+
+def change_site(site: int) -> Act:
+    """With nothing but UPDATEs: nobody is signalled."""
+    of_url = f"PageUrl.objects.filter(page=app).update(site={site})" if CMS >= (5, 1) else "pass"
+    return shell(
+        f"with transaction.atomic():\n"
+        f"    row = Page.objects.get(pk=app){_NODE}\n"
+        f"    type(row).objects.filter(pk=row.pk).update(site={site})\n"
+        f"    {of_url}"
     )
 
 
@@ -158,6 +175,17 @@ def copy_language(scene: Scene) -> None:
     """All pages that are German only: those of this way."""
     languages = ("--from-lang", "de", "--to-lang", "en")
     scene.manage("cms", "copy", "lang", *languages, "--username", "admin")
+
+
+def reorder_by_sql(scene: Scene) -> None:
+    """Behind all siblings that there are."""
+    place = "substr(path, 1, length(path) - 1)"
+    last = f"concat({place}, 'Z')" if scene.stage.kind == MARIADB else f"{place} || 'Z'"
+    first = "{first}"
+    table, row = "cms_page", first
+    if _NODE:
+        table, row = "cms_treenode", f"(SELECT node_id FROM cms_page WHERE id = {first})"
+    scene.sql(f"UPDATE {table} SET path = {last} WHERE id = {row}")
 
 
 def switch_namespace(editor: Editor, scene: Scene) -> None:
@@ -323,8 +351,11 @@ _CODE = [
     ),
     Way(
         "code-reorder",
-        "Page.move(): sibling reorder (same URLs, other resolver order)",
-        shell("Page.objects.get(pk=first).move(Page.objects.get(pk=second), 'right')"),
+        "treebeard's move(): sibling reorder (same URLs, other resolver order)",
+        shell(
+            f"first, second = (Page.objects.get(pk=pk){_NODE} for pk in (first, second));"
+            " first.move(second, 'right')"
+        ),
         shows=_RESOLVER,
         pages=(PARENT, FIRST, SECOND),
     ),
@@ -469,21 +500,13 @@ _CODE = [
     Way(
         "site-left",
         "site change: to another site",
-        shell(
-            "with transaction.atomic():\n"
-            "    Page.objects.filter(pk=app).update(site=2)\n"
-            "    PageUrl.objects.filter(page=app).update(site=2)"
-        ),
+        change_site(2),
         gone=(OLD,),
     ),
     Way(
         "site-entered",
         "site change: from another site",
-        shell(
-            "with transaction.atomic():\n"
-            "    Page.objects.filter(pk=app).update(site=1)\n"
-            "    PageUrl.objects.filter(page=app).update(site=1)"
-        ),
+        change_site(1),
         routed=(OLD,),
         pages=(NewPage(site=2),),
     ),
@@ -504,6 +527,7 @@ _COMMANDS = [
         routed=(OLD,),
         gone=("/en/{w}-broken/hello/",),
         pages=(NewPage(broken_path="{w}-broken"),),
+        impossible=not_before_cms((5, 0), "it mends the tree, and no URL"),
     ),
     Way(
         "uninstall-apphooks",
@@ -532,8 +556,8 @@ _SQL = [
         "sql-insert-url",
         "raw SQL: INSERT of a URL",
         sql(
-            "INSERT INTO cms_pageurl (language, path, slug, managed, page_id, site_id)"
-            " SELECT 'de', '{w}-de', '{w}-de', managed, page_id, site_id"
+            f"INSERT INTO cms_pageurl (language, path, slug, {_URL_COLUMNS})"
+            f" SELECT 'de', '{{w}}-de', '{{w}}-de', {_URL_COLUMNS}"
             " FROM cms_pageurl WHERE page_id = {app}"
         ),
         routed=("/de/{w}-de/hello/",),
@@ -543,6 +567,13 @@ _SQL = [
         "raw SQL: UPDATE of a page",
         sql("UPDATE cms_page SET application_urls = NULL WHERE id = {app}"),
         gone=(OLD,),
+    ),
+    Way(
+        "sql-reorder",
+        "raw SQL: UPDATE of the tree (same URLs, other resolver order)",
+        reorder_by_sql,
+        shows=_RESOLVER,
+        pages=(PARENT, FIRST, SECOND),
     ),
     Way(
         "psql",

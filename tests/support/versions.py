@@ -14,6 +14,8 @@ import pytest
 CMS = tuple(int(number) for number in cms.__version__.split(".")[:2])
 #: Before 5.1, cms.urls reads the database when it is imported (``LazyURLResolver`` came with 5.1).
 URLS_READ_DATABASE_AT_IMPORT = CMS < (5, 1)
+#: Since 5.1, one process without SITE_ID finds the site of each request by its host.
+SITES_BY_HOST = CMS >= (5, 1)
 
 
 def since_cms(version: tuple[int, int], reason: str) -> pytest.MarkDecorator:
@@ -40,8 +42,15 @@ def only_cms(version: tuple[int, int], reason: str) -> pytest.MarkDecorator:
     return pytest.mark.cms_version(version == CMS, reason)
 
 
+def not_before_cms(version: tuple[int, int], reason: str) -> dict[str, str]:
+    """Say, to those who leave it out themselves, why there is no such thing: {"*": reason} before
+    this django CMS, nothing from it on."""
+    return {"*": reason} if version > CMS else {}
+
+
 needs_sites_by_host = since_cms((5, 1), "it needs SITE_ID")
 needs_urls_of_content = since_cms((5, 1), "a content has no slug and no overwrite_url")
+needs_urls_of_pages = until_cms((5, 0), "a page has the URLs of what is published of it")
 
 
 def tree_model() -> Any:

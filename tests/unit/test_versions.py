@@ -12,15 +12,25 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 from cms_urlreload_pg.driver import REQUIRED
-from tests.matrix import MATRIX, PG_BIN, STACKS, Stack, find_interpreter, main, table
+from tests.matrix import (
+    MATRIX,
+    PG_BIN,
+    ROOT,
+    STACKS,
+    STEPS,
+    Environment,
+    Row,
+    Stack,
+    find_interpreter,
+    main,
+    table,
+)
 from tests.matrix import MissingError as Missing
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib  # pytest brings it
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -49,10 +59,7 @@ def test_the_readme_lists_each_stack() -> None:
         for line in section.splitlines()
         if re.match(r"\| \d", line)
     ]
-    stacks = [
-        [s.cms, s.django, s.python, s.psycopg.lstrip("=") or "newest", s.postgres] for s in STACKS
-    ]
-    assert rows == stacks
+    assert rows == [list(stack.columns[1:]) for stack in STACKS]
 
 
 @pytest.mark.parametrize(
@@ -89,16 +96,30 @@ def test_psycopg_begins_where_the_tests_do(project: Any) -> None:
     assert "" in of("psycopg")
 
 
-def test_each_stack_has_a_name_and_a_server() -> None:
-    assert len({stack.name for stack in STACKS}) == len(STACKS)
-    assert of("postgres") <= set(PG_BIN)
+def test_each_row_has_a_name_and_a_server() -> None:
+    rows: list[Row] = [*STACKS, *STEPS]
+    assert len({row.name for row in rows}) == len(rows)
+    assert {row.postgres for row in rows} <= set(PG_BIN)
 
 
-def test_stacks_share_an_environment__only_when_it_is_the_same() -> None:
-    environments: dict[Path, list[str]] = {}
-    for stack in STACKS:
-        assert environments.setdefault(stack.environment, stack.requirements) == stack.requirements
-        assert stack.environment.parent == MATRIX
+def test_rows_share_an_environment__only_when_it_is_the_same() -> None:
+    environments: dict[Path, Environment] = {}
+    for row in (*STACKS, *STEPS):
+        for environment in row.environments:
+            assert environments.setdefault(environment.path, environment) == environment
+            assert environment.path.parent == MATRIX
+
+
+def test_what_a_row_runs_is_there() -> None:
+    paths = [path for row in (*STACKS, *STEPS) for path in row.tests if path.startswith("tests/")]
+    assert paths
+    assert [path for path in paths if not (ROOT / path).exists()] == []
+    # What is left out has a name that begins so.
+    for row in STACKS:
+        for argument in row.tests:
+            if argument.startswith("--deselect="):
+                file, _, test = argument.removeprefix("--deselect=").partition("::")
+                assert f"def {test.partition('[')[0]}" in (ROOT / file).read_text()
 
 
 def test_an_interpreter_that_is_missing__is_named() -> None:
@@ -113,6 +134,7 @@ def test_what_is_missing__fails_a_run_that_requires_everything(
     monkeypatch.setattr("tests.matrix.MATRIX", tmp_path)
     stack = Stack("none", "5.1", "5.2", "3.99", "", "18")
     monkeypatch.setattr("tests.matrix.STACKS", (stack,))
+    monkeypatch.setattr("tests.matrix.STEPS", ())
     monkeypatch.setenv("CMS_URLRELOAD_TEST_ALL", required)
     assert main([]) == code
     assert "missing  no Python 3.99" in capsys.readouterr().out
