@@ -1,94 +1,26 @@
-"""Whatever goes wrong: no worker ends stale, no request fails by us, and nothing is let past."""
+"""Whatever goes wrong in a worker: none ends stale, no request fails by us, and nothing is let
+past. What goes wrong with the server is in test_outages.py.
+"""
 
 from __future__ import annotations
 
+import http.client
 import threading
+import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import psycopg
 import pytest
 
-from tests.support.postgres import PostgresServer, create_database
-from tests.support.proxy import Proxy
 from tests.support.waiting import wait_until
 
-
-@pytest.fixture
-def proxy(database: Any) -> Any:
-    parts = urlsplit(database.dsn)
-    with Proxy(parts.hostname or "", parts.port or 0) as proxy:
-        yield proxy
-
-
-def through(proxy: Proxy, database: Any) -> str:
-    parts = urlsplit(database.dsn)
-    user = parts.netloc.rpartition("@")[0]
-    return str(parts._replace(netloc=f"{user}@127.0.0.1:{proxy.port}").geturl())
-
-
-def test_a_listener_that_is_cut_off__is_polled_for__and_comes_back(
-    start: Any, database: Any, proxy: Proxy
-) -> None:
-    """PostgreSQL is there, and only the listeners cannot reach it."""
-    fleet = start(workers=2, urlreload={"LISTEN_DSN": through(proxy, database)})
-    fleet.ping()
-    fleet.wait_for_push()
-    proxy.refuses = True
-    proxy.cut()
-    wait_until(lambda: fleet.log.count("Poll:") >= 2, 10, "both to notice")
-    database.move("news", "while-away")
-    fleet.wait_for("/en/while-away/first-story/", timeout=5)
-    assert fleet.statuses("/en/news/first-story/") == [404, 404]
-    assert database.fleet() == []
-
-    proxy.refuses = False
-    wait_until(lambda: len(database.fleet()) == 2, 60, "both to listen again")
-    fleet.wait_for_push()
-    database.move("news", "back-again")
-    database.notify()
-    fleet.wait_for("/en/back-again/first-story/", timeout=5)
-
-
-def test_listeners_that_are_terminated__miss_nothing(start: Any, database: Any) -> None:
-    fleet = start(workers=2, urlreload={"HEARTBEAT_INTERVAL": 600})
-    fleet.ping()
-    fleet.wait_for_push()
-    for number in range(5):
-        assert database.terminate_listeners() == 2
-        database.move("news", f"news-{number}")
-        database.notify()  # to nobody
-        fleet.wait_for(f"/en/news-{number}/first-story/", timeout=10)
-        wait_until(lambda: len(database.fleet()) == 2, 30, "both to listen again")
-    fleet.wait_for_push()
-
-
-def test_a_server_that_is_restarted__finds_all_workers_again(
-    template: Any, tmp_path: Any, postgres: Any
-) -> None:
-    """On a server of the test's own, which it may stop."""
-    from tests.demo.site import DemoSite
-    from tests.e2e.conftest import Database, Fleet
-
-    with PostgresServer() as server:
-        dsn = create_database(server.dsn(), "site")
-        with DemoSite(dsn, tmp_path, workers=2) as site:
-            database = Database(dsn, site.content)
-            fleet = Fleet(site, database)
-            fleet.ping()
-            fleet.wait_for_push()
-            server.stop()
-            # What needs no database is answered as ever.
-            wait_until(lambda: fleet.log.count("Poll:") >= 2, 10, "both to notice")
-            for _ in range(3):
-                fleet.ping()
-            server.start()
-            database.move("news", "after-restart")
-            fleet.wait_for("/en/after-restart/first-story/", timeout=15)
-            wait_until(lambda: len(database.fleet()) == 2, 60, "both to listen again")
-            fleet.wait_for_push()
-            assert fleet.statuses("/en/after-restart/first-story/") == [200, 200]
+#: No heartbeat finds what nobody has announced.
+NO_HEARTBEAT = {"HEARTBEAT_INTERVAL": 600}
+CLIENTS = 4
+COMMITS = 1000
 
 
 def test_an_error_of_the_database_in_a_rebuild__leaves_the_last_good_urls(
@@ -187,3 +119,154 @@ def test_reloads_under_load__let_nobody_past_a_login__and_lose_no_url(
     assert set(answers["/en/news/first-story/"]) == {200}
     for number in (0, 1):
         assert set(answers[f"/en/events-{number}/summer-party/"]) == {302, 404}
+
+
+def test_a_notification_during_a_rebuild__asks_for_another(
+    start: Any, database: Any, tmp_path: Path
+) -> None:
+    """It comes when the rows are read, and their URLs are not yet in place."""
+    hold = tmp_path / "hold"
+    fleet = start(workers=2, urlreload=NO_HEARTBEAT, env={"CONTROLS_HOLD_BUILD": str(hold)})
+    fleet.ping()
+    fleet.wait_for_push()
+    for number in range(3):
+        hold.touch()
+        database.move_and_notify("news", f"first-{number}")
+        with ThreadPoolExecutor(2) as pool:
+            # The notification may take longer than the first requests, which are not held then.
+            asked = [pool.submit(ask_until_held, fleet, worker, hold) for worker in fleet.workers]
+            try:
+                wait_until(lambda: len(held(hold)) == 2, 20, "both to be in the middle")
+                database.move_and_notify("news", f"second-{number}")
+                threading.Event().wait(0.2)  # for the listeners to hear of it
+            finally:
+                hold.unlink()
+            for each in asked:
+                each.result(20)
+        for file in held(hold):
+            file.unlink()
+        fleet.wait_for(f"/en/second-{number}/first-story/", timeout=5)
+        assert fleet.statuses(f"/en/first-{number}/first-story/") == [404, 404]
+        assert fleet.statuses("/en/news/first-story/") == [404, 404]
+
+
+def held(hold: Path) -> list[Path]:
+    """A file of each worker that has read the rows and waits."""
+    return list(hold.parent.glob(f"{hold.name}.*"))
+
+
+def ask_until_held(fleet: Any, worker: Any, hold: Path) -> None:
+    while hold.exists():
+        assert fleet.site.get("/ping/", worker=worker).status == 200
+
+
+def test_1000_commits_in_a_burst_from_4_clients__are_followed__in_fewer_rebuilds(
+    start: Any, database: Any
+) -> None:
+    """Each client moves a page of its own, by SQL, as fast as it can, and once more for some
+    seconds; the triggers announce each of its commits."""
+    fleet = start(workers=2, urlreload=NO_HEARTBEAT)
+    fleet.ping()
+    for name, pause in (("fast", 0.0), ("slow", 0.01)):
+        fleet.wait_for_push()
+        before = fleet.reloads()
+        took, answers = burst(fleet, name, pause)
+        over = time.monotonic()
+        last = COMMITS // CLIENTS - 1
+        for language in ("en", "de"):
+            fleet.wait_for(f"/{language}/news-{name}-{last}/first-story/", timeout=15)
+            fleet.wait_for(f"/{language}/events-{name}-{last}/sprint/", timeout=15)
+        followed = time.monotonic() - over
+        assert fleet.statuses(f"/en/news-{name}-{last - 1}/first-story/") == [404, 404]
+        rebuilds = fleet.reloads() - before
+        print(
+            f"{COMMITS} commits in {took:.1f} s, {rebuilds} rebuilds in 2 workers, all current "
+            f"{followed:.1f} s after the last one; meanwhile {answers}"
+        )
+        assert 2 <= rebuilds < COMMITS
+        assert {status for counted in answers.values() for status in counted} == {200}
+
+
+def burst(fleet: Any, name: str, pause: float) -> tuple[float, dict[str, Counter[int]]]:
+    """Have all clients commit while requests go on; return the seconds, and the answers."""
+    answers: dict[str, Counter[int]] = {"/ping/": Counter(), "/en/about/": Counter()}
+    stop = threading.Event()
+
+    def ask(path: str) -> None:
+        while not stop.is_set():
+            answers[path].update(fleet.statuses(path))
+
+    targets = [(key, language) for key in ("news", "events") for language in ("en", "de")]
+    assert len(targets) == CLIENTS
+    with ThreadPoolExecutor(CLIENTS + len(answers)) as pool:
+        asking = [pool.submit(ask, path) for path in answers]
+        started = time.monotonic()
+        try:
+            clients = [
+                pool.submit(commit_often, fleet.database, *target, name, pause)
+                for target in targets
+            ]
+            for client in clients:
+                client.result(120)
+            took = time.monotonic() - started
+        finally:
+            stop.set()
+        for each in asking:
+            each.result(60)
+    return took, answers
+
+
+def commit_often(database: Any, key: str, language: str, name: str, pause: float) -> None:
+    page = database.pages[key]["id"]
+    breath = threading.Event()
+    with psycopg.connect(database.dsn, autocommit=True) as connection:
+        for number in range(COMMITS // CLIENTS):
+            connection.execute(
+                "UPDATE cms_pageurl SET path = %s WHERE page_id = %s AND language = %s",
+                (f"{key}-{name}-{number}", page, language),
+            )
+            breath.wait(pause)
+
+
+@pytest.mark.parametrize("triggers", [True, False], ids=["with triggers", "without triggers"])
+def test_a_worker_that_is_killed_between_commit_and_announcement__leaves_the_others_current(
+    start: Any, database: Any, tmp_path: Path, triggers: bool
+) -> None:
+    """At once where triggers are in, else within a heartbeat."""
+    if triggers:
+        heartbeat = 600.0
+    else:
+        heartbeat = 2.0
+        database.disable_triggers()
+    flag = tmp_path / "kill"
+    fleet = start(
+        workers=3,
+        urlreload={"HEARTBEAT_INTERVAL": heartbeat},
+        env={"CONTROLS_KILL_BEFORE_ANNOUNCING": str(flag)},
+    )
+    fleet.ping()
+    fleet.wait_for_push()
+    victim, *others = fleet.workers
+    page = database.pages["news"]["id"]
+    flag.touch()
+    with pytest.raises((http.client.HTTPException, OSError)):
+        fleet.site.get(f"/controls/change/?page={page}&path=orphan&end=commit", worker=victim)
+    committed = time.monotonic()
+    assert not flag.exists()
+    wait_until(
+        lambda: all(
+            fleet.site.get("/en/orphan/first-story/", worker=worker).status == 200
+            for worker in others
+        ),
+        10,
+        "the others to be current",
+    )
+    print(f"current after {time.monotonic() - committed:.2f} s of {heartbeat:g}")
+    for worker in others:
+        assert fleet.site.get("/en/news/first-story/", worker=worker).status == 404
+    if not triggers:
+        wait_until(lambda: "found by the heartbeat" in fleet.log, 10, "the log")
+    # Nobody but it was ended, and gunicorn has another in its place.
+    wait_until(lambda: len(fleet.workers) == 3, 30, "a new worker")
+    assert set(others) < set(fleet.workers)
+    fleet.wait_for("/en/orphan/first-story/")

@@ -336,6 +336,13 @@ class PostgresServer:
         self.stop(mode)
         self.start()
 
+    def promote(self) -> None:
+        """Have a standby become a primary; returns once it is one."""
+        with psycopg.connect(self.dsn(), autocommit=True) as connection:
+            answer = connection.execute("SELECT pg_promote(true, 60)").fetchone()
+        if answer is None or not answer[0]:
+            raise PostgresError(f"It was not promoted; its log ends:\n{tail(self.log_path)}")
+
     def close(self) -> None:
         """Stop it and remove everything that it wrote."""
         self.stop("immediate")

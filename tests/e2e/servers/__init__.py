@@ -1,0 +1,1 @@
+"""The web servers that the end-to-end tests run the demo site on."""
