@@ -1,19 +1,21 @@
 """Connects the checks, the commit hook and the task signals. Starts no thread, makes no query."""
 
 from django.apps import AppConfig
+from django.utils.translation import gettext_lazy as _
 
 
 class CmsUrlReloadConfig(AppConfig):
     """The app ``cms_urlreload``."""
 
     name = "cms_urlreload"
-    verbose_name = "Apphook URLs"
+    verbose_name = _("Apphook URLs")
 
     def ready(self) -> None:
         """Called by Django once all models are loaded."""
-        from . import caches, checks, commit_hook, process, task_signals
+        from . import caches, checks, commit_hook, history, process, task_signals
 
         checks.register_all()
         caches.key_by_token(process.state)
         commit_hook.connect()
+        history.connect()
         task_signals.connect()

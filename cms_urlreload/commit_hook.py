@@ -24,7 +24,7 @@ from django.db.models import Model, QuerySet
 from django.db.models.signals import m2m_changed, post_delete, post_save, pre_delete, pre_save
 
 from .apphooks import ROUTING_COLUMNS, TREE_MODEL, TREE_PATH
-from .process import get_transport, state
+from .process import get_transport, reloader, state
 from .token import config_models, tables_of
 
 logger = logging.getLogger(__name__)
@@ -156,6 +156,8 @@ def announce_on_commit(using: str) -> None:
 
     :param using: the database alias of the transaction.
     """
+    if reloader.inside_transactions:  # a test, whose transaction may never be committed
+        state.mark_dirty()
     connection = transaction.get_connection(using)
     if not (connection.in_atomic_block or connection.get_autocommit()):
         # Somebody commits by hand; Django cannot say when, and too early would be worse than late.

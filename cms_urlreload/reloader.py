@@ -4,11 +4,13 @@ and publishes. One thread at a time; whatever fails, the last good URLs keep ser
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
+from cms import appresolver
 from cms.models import PageUrl
 from django.db import Error as DatabaseError
 from django.db import connections, router
@@ -63,6 +65,8 @@ class Reloader:
         self._failure: str | None = None
         #: How many times other URLs were published, for tests and for people.
         self.publications = 0
+        #: Whether what an open transaction wrote is read and published too. See trial().
+        self.inside_transactions = False
 
     def refresh(self) -> None:
         """Make this process current, or wait for the thread that does. Raises nothing.
@@ -70,7 +74,7 @@ class Reloader:
         Does nothing while the last failure is younger than the back-off, or while building has had
         more than its share of the time; the state stays due.
         """
-        if self._clock() < self._next_at:
+        if not self._may_try(self._clock()):
             return
         if self._thread == threading.get_ident():
             return  # asked for by something that our own refresh called, say a get_urls()
@@ -85,15 +89,18 @@ class Reloader:
             self._thread = threading.get_ident()
             # A second look: the thread that was waited for has done it, or has just failed.
             now = self._clock()
-            if self._state.is_due(now) and now >= self._next_at:
+            if self._state.is_due(now) and self._may_try(now):
                 self._refresh()
         finally:
             self._thread = None
             self._lock.release()
 
+    def _may_try(self, now: float) -> bool:
+        return self.inside_transactions or now >= self._next_at
+
     def _refresh(self) -> None:
         alias = router.db_for_read(PageUrl)
-        if connections[alias].in_atomic_block:
+        if connections[alias].in_atomic_block and not self.inside_transactions:
             # What is read here may never be committed. Stays due; the next request is outside.
             logger.debug("Not refreshed: the thread is inside a transaction.")
             return
@@ -116,7 +123,7 @@ class Reloader:
             # A persistent connection may have died since it was used last. Django finds out at
             # the end of the request; the request that we are in front of would fail by it.
             connections[alias].close_if_unusable_or_obsolete()
-            if not was_open:
+            if not was_open or connections[alias].in_atomic_block:
                 raise
             changed = self._apply(alias, transport)
         self._state.settle(marks)
@@ -138,7 +145,8 @@ class Reloader:
         tree = build(alias, self._tree)
         replaced = self._publish(tree) if self._differs(tree) else None
         end = self._clock()
-        if self._state.applied is not None:  # the first build is none of a storm
+        # The first build is none of a storm, nor is what tests do.
+        if self._state.applied is not None and not self.inside_transactions:
             self._building.spend(end - start, end)
         self._state.applied = token
         if replaced is not None:
@@ -197,6 +205,33 @@ class Reloader:
         if self._failure is not None:
             logger.info("The apphook URLs could be refreshed again, after: %s", self._failure)
             self._failure = None
+
+    @contextlib.contextmanager
+    def trial(self) -> Iterator[None]:
+        """For tests. Inside, the URLs are also those of a transaction that is open, and the token
+        is looked at when something marks the state and at no other time. Afterwards the URLs are
+        what they were before.
+        """
+        outer, tree = self.inside_transactions, self._tree if self._is_published() else None
+        resolvers, publications = list(appresolver.APP_RESOLVERS), self.publications
+        applied, failure, next_at = self._state.applied, self._failure, self._next_at
+        self.inside_transactions = True
+        self._state.extend_lease(float("inf"))
+        self._state.mark_dirty()
+        try:
+            yield
+        finally:
+            with self._lock:
+                # Also what django CMS itself has built inside, at the first use of its URLs.
+                if publications != self.publications or resolvers != appresolver.APP_RESOLVERS:
+                    self._publisher.publish(resolvers)
+                self._tree, self._state.applied = tree, applied
+                self._failure, self._next_at = failure, next_at
+                self._backoff.reset()
+                self.inside_transactions = outer
+            if not outer:
+                self._state.expire_lease()
+            self._state.mark_dirty()
 
     def reset_after_fork(self) -> None:
         """In a forked child: nobody holds the lock, whoever held it in the parent."""

@@ -9,6 +9,7 @@ from cms.models import PageUrl
 from cms.models.apphooks_reload import UrlconfRevision
 from cms.utils.apphook_reload import mark_urlconf_as_changed
 from django.core import checks
+from django.core.checks.registry import registry
 from django.db import connections, router, transaction
 
 from .commit_hook import announce_on_commit
@@ -60,17 +61,30 @@ def reload_all() -> None:
         announce_on_commit(alias)
 
 
+def run_own_checks() -> list[checks.CheckMessage]:
+    """Run the system checks of this package, those that ask the database included.
+
+    :raises django.db.Error: if it cannot answer.
+    """
+    databases = [router.db_for_write(PageUrl)]
+    return [
+        message
+        for check in registry.get_checks()
+        if check.__module__.partition(".")[0] in ("cms_urlreload", "cms_urlreload_pg")
+        for message in check(app_configs=None, databases=databases)
+    ]
+
+
+def is_good(message: checks.CheckMessage) -> bool:
+    """Whether nothing is to be done about what a check has found."""
+    return message.level < checks.WARNING or message.is_silenced()
+
+
 def examine() -> Iterable[Finding]:
     """Look at all that must be right for changes to be told; slowly, and with the database."""
-    alias = router.db_for_write(PageUrl)
-    found = [
-        message
-        for message in checks.run_checks(databases=[alias])
-        if str(message.id).startswith("cms_urlreload")
-    ]
+    found = run_own_checks()
     for message in found:
-        is_good = message.level < checks.WARNING or message.is_silenced()
-        yield Finding(str(message.id), is_good, message.msg, message.hint or "")
+        yield Finding(str(message.id), is_good(message), message.msg, message.hint or "")
     if not found:
         yield Finding("checks", True, "The system checks of this package find nothing.")
     settings, _ = read()  # also what is wrong in them has been found by the checks
