@@ -3,9 +3,10 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 ARGS ?=
+SPHINX = $(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going docs docs/_build
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-serve test matrix coverage-table soak lint format build clean
+.PHONY: help demo demo-serve test matrix coverage-table soak lint docs format build clean
 
 help: ## List these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,10 +29,15 @@ coverage-table: $(VENV)/installed ## Every way that URLs change: who follows, dj
 soak: $(VENV)/installed ## Ten minutes of changes, faults and load (ARGS="--seconds 60" for less)
 	@$(BIN)/python -m tests.soak $(ARGS)
 
-lint: $(VENV)/installed ## Style and types
+lint: $(VENV)/installed ## Style, types, and docs that build without a warning
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m mypy
+	$(SPHINX)
+
+docs: $(VENV)/installed ## The documentation, into docs/_build
+	$(SPHINX)
+	@echo 'Open docs/_build/index.html'
 
 format: $(VENV)/installed ## Put the source into its form
 	$(BIN)/ruff check --fix .
@@ -41,7 +47,7 @@ build: $(VENV)/installed ## The source archive and the wheel, into dist/
 	$(BIN)/python -m build
 
 clean: ## Remove what these commands made
-	rm -rf $(VENV) .matrix dist .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) .matrix dist docs/_build .mypy_cache .pytest_cache .ruff_cache
 
 $(VENV)/installed: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
