@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import socket
@@ -14,6 +15,8 @@ from urllib.request import urlopen
 
 import pytest
 
+from tests.support.browser import open_browser
+from tests.support.terminal import take_picture
 from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -24,8 +27,9 @@ def demo(*arguments: str) -> list[str]:
 
 
 def test_run__shows_the_main_job__and_leaves_nothing_behind(tmp_path: Path) -> None:
+    """With a picture of it for people, where CMS_URLRELOAD_SCREENSHOTS says where it goes."""
     answer = subprocess.run(
-        demo("run", "--changes", "5", "--workers", "2"),
+        demo("run", "--changes", "8"),
         capture_output=True,
         text=True,
         cwd=ROOT,
@@ -34,15 +38,17 @@ def test_run__shows_the_main_job__and_leaves_nothing_behind(tmp_path: Path) -> N
         check=False,
     )
     assert answer.returncode == 0, answer.stdout + answer.stderr
-    assert "5 of 5 changes were right on all 2 workers at once" in answer.stdout
+    assert "8 of 8 changes were right on all 4 workers at once" in answer.stdout
     assert "0 queries of ours in 400 unchanged requests" in answer.stdout
     left = [path.name for path in tmp_path.iterdir() if "cms-urlreload-postgres" not in path.name]
     assert left == []
+    if folder := os.environ.get("CMS_URLRELOAD_SCREENSHOTS"):
+        table = answer.stdout[answer.stdout.index("#  change") :].partition("\n\nNext:")[0]
+        with open_browser() as browser:
+            take_picture(browser, "make demo", table, Path(folder, "demo.png"))
 
 
 def os_environ() -> dict[str, str]:
-    import os
-
     # Of the tests' own site.
     return {name: value for name, value in os.environ.items() if not name.startswith("DEMO_")}
 
