@@ -30,9 +30,10 @@ logger = logging.getLogger(__name__)
 #: it goes on with the last good URLs.
 PATIENCE = 10.0
 
-#: The share of its time that a process may spend on building URLs, and the seconds of it that may
-#: be spent at once. An editor never gets there: it is for a script that commits hundreds of
-#: changes, each on its own. In between, requests are answered from the last good URLs.
+#: The share of a CPU that a process may spend on building URLs, and the seconds of it that may be
+#: spent at once. An editor never gets there: it is for a script that commits hundreds of changes,
+#: each on its own. In between, requests are answered from the last good URLs. Of a CPU, because
+#: where many threads answer requests a build takes long by the clock, and costs them no more.
 BUILDING_SHARE = 0.25
 BUILDING_BURST = 1.0
 
@@ -43,6 +44,7 @@ class Reloader:
     :param state: what the process knows; changed by this object and by the transport.
     :param get_transport: returns the transport of this process.
     :param clock: seconds, as from time.monotonic().
+    :param cpu_clock: seconds of CPU that the calling thread has had.
     """
 
     def __init__(
@@ -50,10 +52,12 @@ class Reloader:
         state: State,
         get_transport: Callable[[], Transport],
         clock: Callable[[], float] = time.monotonic,
+        cpu_clock: Callable[[], float] = time.thread_time,
     ) -> None:
         self._state = state
         self._get_transport = get_transport
         self._clock = clock
+        self._cpu_clock = cpu_clock
         self._publisher = Publisher()
         self._tree: AppTree | None = None
         self._lock = threading.Lock()
@@ -72,7 +76,7 @@ class Reloader:
         """Make this process current, or wait for the thread that does. Raises nothing.
 
         Does nothing while the last failure is younger than the back-off, or while building has had
-        more than its share of the time; the state stays due.
+        more than its share; the state stays due.
         """
         if not self._may_try(self._clock()):
             return
@@ -141,13 +145,13 @@ class Reloader:
         token = transport.read_token(alias)
         if token == self._state.applied and self._is_published():
             return False
-        start = self._clock()
+        start, cpu_start = self._clock(), self._cpu_clock()
         tree = build(alias, self._tree)
         replaced = self._publish(tree) if self._differs(tree) else None
         end = self._clock()
         # The first build is none of a storm, nor is what tests do.
         if self._state.applied is not None and not self.inside_transactions:
-            self._building.spend(end - start, end)
+            self._building.spend(self._cpu_clock() - cpu_start, end)
         self._state.applied = token
         if replaced is not None:
             self._tell(len(tree.resolvers), replaced, end - start)

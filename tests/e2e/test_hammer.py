@@ -11,9 +11,9 @@ from typing import Any
 from tests.demo.site import ROOT
 
 
-def hammer(database: Any, reload: str) -> Any:
+def hammer(database: Any, reload: str, *arguments: str) -> Any:
     answer = subprocess.run(
-        [sys.executable, "-W", "ignore", "-m", "tests.e2e.hammer"],
+        [sys.executable, "-W", "ignore", "-m", "tests.e2e.hammer", *arguments],
         capture_output=True,
         text=True,
         timeout=300,
@@ -34,16 +34,20 @@ def test_8_threads_reverse_through_200_reloads_of_50_pages(database: Any) -> Non
     result = hammer(database, "ours")
     print(f"this package: {result}")
     assert result.pop("right") > 10_000
+    result.pop("median delay")
+    result.pop("longest delay")
     assert result == {
         "NoReverseMatch": 0,
         "wrong URLs": 0,
         "other exceptions": 0,
+        "changes not seen in time": 0,
         "examples": [],
     }
 
 
 def test_control__the_same_with_the_middleware_of_django_cms(database: Any) -> None:
-    """To be seen beside it (pytest -s): how many it can, and what goes wrong, if anything does."""
-    result = hammer(database, "core")
+    """To be seen beside it (pytest -s): how many it can, how late, and what goes wrong, if anything
+    does. It takes its time, so through fewer reloads."""
+    result = hammer(database, "core", "50")
     print(f"django CMS: {result}")
     assert result["right"] > 0

@@ -163,7 +163,10 @@ class TestIdle:
             wait_for_mode(process, "push")
             # The last look is over, and told to the server by the last heartbeat.
             wait_until(
-                lambda: {served for _, served in database.fleet()} == {status(process)["served"]},
+                lambda: (
+                    {served for _, served in database.fleet()} == {status(process)["served"]}
+                    and not database.in_doubt()
+                ),
                 10,
                 "the fleet",
             )

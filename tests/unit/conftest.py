@@ -79,9 +79,12 @@ class Process:
 
     def __init__(self) -> None:
         self.now = 1000.0
+        self.cpu = 0.0
         self.state = State()
         self.transport = PollingTransport(self.state)
-        self.reloader = Reloader(self.state, lambda: self.transport, clock=lambda: self.now)
+        self.reloader = Reloader(
+            self.state, lambda: self.transport, clock=lambda: self.now, cpu_clock=lambda: self.cpu
+        )
 
     def refresh(self) -> None:
         """What the middleware does."""

@@ -159,6 +159,7 @@ class TestStorm:
     def _building_takes_time(self, process: Process, news: Any, monkeypatch: Any) -> None:
         def slow(*args: Any) -> Any:
             process.now += self.COST
+            process.cpu += self.COST
             return build(*args)
 
         monkeypatch.setattr(reloader_module, "build", slow)
@@ -198,6 +199,21 @@ class TestStorm:
             process.refresh()
         assert reverse("news:story-list") == old
         assert process.state.dirty
+
+    def test_what_others_do_meanwhile__is_not_spent(
+        self, process: Process, news: Any, monkeypatch: Any
+    ) -> None:
+        """A build that waits for the database, or for other threads."""
+
+        def waits(*args: Any) -> Any:
+            process.now += 10
+            process.cpu += 0.01
+            return build(*args)
+
+        monkeypatch.setattr(reloader_module, "build", waits)
+        for number in range(20):
+            self.change(process, news, f"news-{number}")
+            assert reverse("news:story-list") == f"/en/news-{number}/"
 
     def test_the_first_build_is_no_storm(self, process: Process, news: Any, make_page: Any) -> None:
         fresh = Process()

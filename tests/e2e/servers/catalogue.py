@@ -190,7 +190,10 @@ def _mod_wsgi(*options: str) -> Command:
         )
         if answer.returncode:
             raise MissingError(f"mod_wsgi-express failed:\n{answer.stdout}{answer.stderr}")
-        return [*as_nobody, str(folder / "apachectl"), "start", "-DFOREGROUND"]
+        # Its module and its package have one name: the module looks for the other on the path.
+        path = os.pathsep.join([str(ROOT), str(package)])
+        apache = [str(folder / "apachectl"), "start", "-DFOREGROUND"]
+        return [*as_nobody, "env", f"PYTHONPATH={path}", *apache]
 
     return command
 
