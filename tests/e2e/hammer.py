@@ -110,7 +110,7 @@ class Hammer:
             while not self.stop.is_set():
                 self.freshen()
                 for number in range(1 + thread % 2, PAGES, 7):
-                    self._reverse_one(number, lambda url, number=number: url == f"page-{number}")
+                    self._reverse_one(number, f"page-{number}".__eq__)
                 self._reverse_one(0, functools.partial(self._sees, thread))
         connection.close()
 
