@@ -123,8 +123,16 @@ def test_metrics__are_the_sums_of_all_workers__and_the_mode_is_of_each(
     changed = scrape(fleet)
     assert changed.reloads("own") == 1
     assert changed.reloads("announced") == 2 * WORKERS - 1
-    assert changed("cms_urlreload_missed_changes_total") == 0
-    assert changed("cms_urlreload_refresh_failures_total") == 0
+
+    # One that nobody was told of, and a person who asks for a reload.
+    database.move("news", "asked-for")
+    fleet.site.manage("urlreload", "reload", "--wait", "20")
+    fleet.wait_for("/en/asked-for/first-story/")
+    asked = scrape(fleet)
+    assert asked.reloads("asked") == WORKERS
+    assert asked.reloads("announced") == 2 * WORKERS - 1
+    assert asked("cms_urlreload_missed_changes_total") == 0
+    assert asked("cms_urlreload_refresh_failures_total") == 0
 
 
 def test_metrics__of_what_goes_wrong(
