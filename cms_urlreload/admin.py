@@ -23,12 +23,26 @@ from .history import last_reloads
 from .models import ApphookUrls
 from .report import FleetReport, is_good, reload_all, report_fleet, run_own_checks
 from .routes import Route, read_routes
+from .state import Reason
 from .status import get_status
 
 if TYPE_CHECKING:
     ModelAdmin = admin.ModelAdmin[ApphookUrls]
 else:
     ModelAdmin = admin.ModelAdmin
+
+#: Why a process looked at the token and found another, for people.
+WHY: dict[Reason, Any] = {
+    "first": _("its first look"),
+    "test": _("a test asked for it"),
+    "asked": _("a person asked for it"),
+    "own": _("its own commit"),
+    "announced": _("a notification"),
+    "heartbeat": _("the heartbeat found it: nobody had announced it"),
+    "listening": _("it began to listen, and had heard nothing before"),
+    "forked": _("its first look after the fork"),
+    "polled": _("a poll"),
+}
 
 #: Seconds after which the page fetches the part of it that changes, where JavaScript is there.
 REFRESH_EVERY = 5
@@ -101,7 +115,7 @@ class ApphookUrlsAdmin(ModelAdmin):
             "status": get_status(),
             "routes": [(route, self._settings_url(request, route)) for route in read_routes()],
             "findings": [(message, is_good(message)) for message in run_own_checks()],
-            "reloads": last_reloads(),
+            "reloads": [(reload, WHY[reload.reason]) for reload in last_reloads()],
         }
 
     def _settings_url(self, request: HttpRequest, route: Route) -> str:

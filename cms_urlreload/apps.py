@@ -12,10 +12,16 @@ class CmsUrlReloadConfig(AppConfig):
 
     def ready(self) -> None:
         """Called by Django once all models are loaded."""
-        from . import caches, checks, commit_hook, history, process, task_signals
+        from . import caches, checks, commit_hook, conf, history, process, task_signals
 
         checks.register_all()
         caches.key_by_token(process.state)
         commit_hook.connect()
         history.connect()
         task_signals.connect()
+        settings, _ = conf.read()
+        if settings.metrics:
+            # Not before it is asked for: nobody else has to have prometheus_client.
+            from . import metrics
+
+            metrics.connect()

@@ -25,6 +25,7 @@ from django.db.models.signals import m2m_changed, post_delete, post_save, pre_de
 
 from .apphooks import ROUTING_COLUMNS, TREE_MODEL, TREE_PATH
 from .process import get_transport, reloader, state
+from .state import Reason
 from .token import config_models, tables_of
 
 logger = logging.getLogger(__name__)
@@ -149,34 +150,35 @@ class _Announcement:
 _planned = threading.local()
 
 
-def announce_on_commit(using: str) -> None:
+def announce_on_commit(using: str, reason: Reason = "own") -> None:
     """Put this process in doubt, and tell all others, when the current transaction of this thread
     is committed: once, however often it is planned; never if it is rolled back. Without a
     transaction, at once.
 
     :param using: the database alias of the transaction.
+    :param reason: why; what the processes give for the reload.
     """
     if reloader.inside_transactions:  # a test, whose transaction may never be committed
-        state.mark_dirty()
+        state.mark_dirty(reason)
     connection = transaction.get_connection(using)
     if not (connection.in_atomic_block or connection.get_autocommit()):
         # Somebody commits by hand; Django cannot say when, and too early would be worse than late.
         logger.debug("Not announced: autocommit is off. The heartbeat or the poll finds it.")
         return
     announcement = vars(_planned).setdefault(using, _Announcement())
-    hook = functools.partial(_announce, using, announcement)
+    hook = functools.partial(_announce, using, announcement, reason)
     transaction.on_commit(hook, using=using, robust=True)
 
 
-def _announce(using: str, announcement: _Announcement) -> None:
+def _announce(using: str, announcement: _Announcement, reason: Reason) -> None:
     if announcement.done:
         return
     announcement.done = True
     # Of a transaction that was rolled back it stays, not done, for the next one to use.
     vars(_planned).pop(using, None)
-    state.mark_dirty()
+    state.mark_dirty(reason)
     try:
-        get_transport().announce(using)
+        get_transport().announce(using, reason)
     except Exception:
         # The transaction is committed: the user's request must not fail any more.
         logger.exception(

@@ -7,6 +7,7 @@ failing a request later.
 from __future__ import annotations
 
 import functools
+import importlib.util
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -49,6 +50,8 @@ class Settings:
     #: Models ("app_label.ModelName") whose rows an apphook's ``get_urls()`` reads: a save or a
     #: delete of one has every process build its URLs again.
     config_models: tuple[str, ...] = ()
+    #: Whether there are metrics for Prometheus. See :mod:`cms_urlreload.metrics`.
+    metrics: bool = False
 
 
 @dataclass(frozen=True)
@@ -112,6 +115,14 @@ def _is_model_name(value: object) -> bool:
     return isinstance(value, str) and value.count(".") == 1 and all(value.split("."))
 
 
+def _metrics(value: object) -> str | None:
+    if not isinstance(value, bool):
+        return "True or False"
+    if value and importlib.util.find_spec("prometheus_client") is None:
+        return "False where prometheus_client is not installed (django-cms-urlreload[prometheus])"
+    return None
+
+
 #: What each key must be: a function that returns None, or the words for what it wants.
 _RULES: dict[str, Callable[[object], str | None]] = {
     "POLL_INTERVAL": _not_negative,
@@ -123,6 +134,7 @@ _RULES: dict[str, Callable[[object], str | None]] = {
     "LISTEN_DATABASE": _name_or_none,
     "LISTEN_DSN": _name_or_none,
     "CONFIG_MODELS": _model_names,
+    "METRICS": _metrics,
 }
 _SECRET = frozenset({"LISTEN_DSN"})
 

@@ -7,6 +7,7 @@ from datetime import datetime, timezone
 from typing import Any, NamedTuple
 
 from .signals import urls_reloaded
+from .state import Reason
 
 LENGTH = 20
 
@@ -20,6 +21,8 @@ class Reload(NamedTuple):
     #: Resolvers that were copied.
     replaced: int
     milliseconds: float
+    #: Why the process looked: one of cms_urlreload.state.REASONS.
+    reason: Reason
 
 
 _reloads: deque[Reload] = deque(maxlen=LENGTH)
@@ -30,9 +33,11 @@ def connect() -> None:
     urls_reloaded.connect(on_urls_reloaded, dispatch_uid="cms_urlreload.history")
 
 
-def on_urls_reloaded(pages: int, replaced: int, seconds: float, **kwargs: Any) -> None:
+def on_urls_reloaded(
+    pages: int, replaced: int, seconds: float, reason: Reason, **kwargs: Any
+) -> None:
     """Keep it."""
-    _reloads.append(Reload(datetime.now(timezone.utc), pages, replaced, seconds * 1000))
+    _reloads.append(Reload(datetime.now(timezone.utc), pages, replaced, seconds * 1000, reason))
 
 
 def last_reloads() -> list[Reload]:

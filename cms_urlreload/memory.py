@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .state import State
+from .state import Reason, State
 from .transports import Transport
 
 
@@ -24,15 +24,19 @@ class InMemoryTransport(Transport):
         """Join the bus."""
         if self not in self._bus.transports:
             self._bus.transports.append(self)
-            self.state.mark_dirty()
+            self.state.mark_dirty("listening")
             self.state.extend_lease(float("inf"))
             self.mode.push("on a bus of this process.")
 
-    def announce(self, alias: str) -> None:
+    def announce(self, alias: str, reason: Reason = "own") -> None:
         """Tell all others on the bus."""
         for transport in self._bus.transports:
             if transport is not self:
-                transport.state.mark_dirty()
+                transport.state.mark_dirty("asked" if reason == "asked" else "announced")
+
+    def unheard_for(self, now: float) -> float | None:
+        """Return for how many seconds it has not been on the bus."""
+        return self.state.unheard_for(now)
 
     def stop(self) -> None:
         """Leave the bus."""

@@ -19,8 +19,8 @@ from .apphooks import AppTree, build
 from .backoff import Backoff
 from .conf import get_settings
 from .pacing import Allowance
-from .signals import urls_reloaded
-from .state import State
+from .signals import counted, refresh_failed, urls_reloaded
+from .state import Reason, State
 from .transports import Transport
 from .urltree import Publisher
 
@@ -120,29 +120,31 @@ class Reloader:
         transport = self._get_transport()
         transport.ensure_started()
         marks = self._state.marks  # what is marked from here on asks for another refresh
+        reason = self._state.reason
         was_open = connections[alias].connection is not None
         try:
-            changed = self._apply(alias, transport)
+            changed = self._apply(alias, transport, reason)
         except DatabaseError:
             # A persistent connection may have died since it was used last. Django finds out at
             # the end of the request; the request that we are in front of would fail by it.
             connections[alias].close_if_unusable_or_obsolete()
             if not was_open or connections[alias].in_atomic_block:
                 raise
-            changed = self._apply(alias, transport)
+            changed = self._apply(alias, transport, reason)
         self._state.settle(marks)
         now = self._clock()
         if now >= self._state.lease_until:
             transport.lapsed()
-            self._state.extend_lease(now + settings.poll_interval)
+            self._state.put_off(now + settings.poll_interval)
         transport.refreshed(changed)
 
-    def _apply(self, alias: str, transport: Transport) -> bool:
+    def _apply(self, alias: str, transport: Transport, reason: Reason) -> bool:
         """Read the token, and build and publish if the URLs are not of it; return whether the
         applied token changed."""
         # The token is read before the rows: what changes between the two is in the URLs and not
         # in the token, which costs one more refresh. The other way round it would be lost.
         token = transport.read_token(alias)
+        counted.send_robust(Reloader, name="token_reads")
         if token == self._state.applied and self._is_published():
             return False
         start, cpu_start = self._clock(), self._cpu_clock()
@@ -154,7 +156,7 @@ class Reloader:
             self._building.spend(self._cpu_clock() - cpu_start, end)
         self._state.applied = token
         if replaced is not None:
-            self._tell(len(tree.resolvers), replaced, end - start)
+            self._tell(len(tree.resolvers), replaced, end - start, reason)
         return True
 
     def _is_published(self) -> bool:
@@ -177,14 +179,17 @@ class Reloader:
         self.publications += 1
         return replaced
 
-    def _tell(self, pages: int, replaced: int, seconds: float) -> None:
+    def _tell(self, pages: int, replaced: int, seconds: float, reason: Reason) -> None:
         logger.info(
-            "Apphook URLs reloaded: %d apphook pages (%d resolvers replaced, %.1f ms).",
+            "Apphook URLs reloaded: %d apphook pages (%d resolvers replaced, %.1f ms; %s).",
             pages,
             replaced,
             seconds * 1000,
+            reason,
         )
-        urls_reloaded.send_robust(Reloader, pages=pages, replaced=replaced, seconds=seconds)
+        urls_reloaded.send_robust(
+            Reloader, pages=pages, replaced=replaced, seconds=seconds, reason=reason
+        )
 
     @property
     def failure(self) -> str | None:
@@ -202,6 +207,7 @@ class Reloader:
                 failure,
                 exc_info=error,
             )
+        refresh_failed.send_robust(Reloader, error=error)
 
     def _succeeded(self) -> None:
         self._next_at = self._building.ready_at()
@@ -220,8 +226,8 @@ class Reloader:
         resolvers, publications = list(appresolver.APP_RESOLVERS), self.publications
         applied, failure, next_at = self._state.applied, self._failure, self._next_at
         self.inside_transactions = True
-        self._state.extend_lease(float("inf"))
-        self._state.mark_dirty()
+        self._state.put_off(float("inf"))
+        self._state.mark_dirty("test")
         try:
             yield
         finally:
@@ -235,7 +241,7 @@ class Reloader:
                 self.inside_transactions = outer
             if not outer:
                 self._state.expire_lease()
-            self._state.mark_dirty()
+            self._state.mark_dirty("test")
 
     def reset_after_fork(self) -> None:
         """In a forked child: nobody holds the lock, whoever held it in the parent."""

@@ -58,7 +58,7 @@ def reload_all() -> None:
     alias = router.db_for_write(UrlconfRevision)
     with transaction.atomic(using=alias):
         mark_urlconf_as_changed()
-        announce_on_commit(alias)
+        announce_on_commit(alias, "asked")
 
 
 def run_own_checks() -> list[checks.CheckMessage]:

@@ -24,6 +24,9 @@ class Status:
     is_due: bool
     #: Seconds for which it is still proved that a change would be heard; 0.0 if that is over.
     lease: float
+    #: Seconds since when that it would be told of one is not proved; 0.0 while it is. None if it
+    #: is not meant to be told, or has not begun to listen.
+    unheard_for: float | None
     #: How often it has published other URLs.
     publications: int
     #: Why its last refresh failed; None if it did not.
@@ -42,6 +45,7 @@ def get_status() -> Status:
         served=state.applied.short if state.applied is not None else None,
         is_due=state.is_due(now),
         lease=max(0.0, state.lease_until - now),
+        unheard_for=transport.unheard_for(now),
         publications=process.reloader.publications,
         failure=process.reloader.failure,
         counters=transport.counters(),

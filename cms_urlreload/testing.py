@@ -40,7 +40,7 @@ def current_urls() -> Iterator[Callable[[], None]]:
 
 
 def _refresh() -> None:
-    state.mark_dirty()
+    state.mark_dirty("test")
     reloader.refresh()
     if reloader.failure is not None:
         raise RuntimeError(f"The apphook URLs could not be built: {reloader.failure}")

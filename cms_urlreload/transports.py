@@ -6,6 +6,7 @@ it never touches a URL. Packages for one kind of database register theirs here.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable
 
 from django.db import connections, router
@@ -13,7 +14,7 @@ from django.db import connections, router
 from .conf import Settings
 from .fleet import Finding, Worker
 from .mode import ModeTeller
-from .state import State, Token
+from .state import Reason, State, Token
 from .token import read_token
 
 
@@ -35,8 +36,11 @@ class Transport:
     def ensure_started(self) -> None:
         """Start hearing, if that takes something to be started; called when the state is due."""
 
-    def announce(self, alias: str) -> None:
-        """Tell all other processes that a transaction on this database changed routing."""
+    def announce(self, alias: str, reason: Reason = "own") -> None:
+        """Tell all other processes that a transaction on this database changed routing.
+
+        :param reason: "asked" if a person asks for a reload, which the others should know.
+        """
 
     def refreshed(self, changed: bool) -> None:
         """Take note that this process has looked at the token, and whether ``state.applied`` is
@@ -44,6 +48,11 @@ class Transport:
 
     def lapsed(self) -> None:
         """Take note that this process had to look by itself, because the lease had run out."""
+
+    def unheard_for(self, now: float) -> float | None:
+        """Return for how many seconds it has not been proved that this process would be told of a
+        change: 0.0 while it is. None if it is not meant to be told, or has not begun to listen."""
+        return None
 
     def counters(self) -> dict[str, int]:
         """Return what was counted since the start of the process, for people."""
@@ -77,6 +86,10 @@ class Transport:
 class PollingTransport(Transport):
     """Hears nothing, so nothing is vouched for longer than the poll interval: for databases that
     cannot push."""
+
+    def ensure_started(self) -> None:
+        """Tell that this process polls; not to the log, for it is meant to be so."""
+        self.mode.poll(self.mode.current.reason, level=logging.DEBUG)
 
 
 Factory = Callable[[State], Transport]

@@ -8,6 +8,7 @@ import logging
 from dataclasses import dataclass
 
 from cms_urlreload.pacing import Allowance
+from cms_urlreload.signals import counted
 from cms_urlreload.state import State, Token
 
 logger = logging.getLogger(__name__)
@@ -30,6 +31,11 @@ class Counters:
     #: Changes that a heartbeat found and nobody had announced.
     missed: int = 0
 
+    def count(self, name: str) -> None:
+        """Count one, and tell. Only the listener's thread does."""
+        setattr(self, name, getattr(self, name) + 1)
+        counted.send_robust(Counters, name=name)
+
 
 class Hearing:
     """Turns notifications and heartbeats into the dirty flag.
@@ -45,6 +51,7 @@ class Hearing:
         self._mark_at: float | None = None
         self._suspect_at: float | None = None
         self._heard = False
+        self._asked = False
 
     @property
     def due(self) -> float:
@@ -52,28 +59,30 @@ class Hearing:
         times = (self._mark_at, self._suspect_at)
         return min((time for time in times if time is not None), default=float("inf"))
 
-    def notified(self, now: float, by_us: bool) -> None:
+    def notified(self, now: float, by_us: bool, asked: bool = False) -> None:
         """Somebody says that routing changed.
 
         :param by_us: it was this process, which is in doubt already: its commit hook was faster.
+        :param asked: a person asks for a reload.
         """
         self._heard = True
         self._suspect_at = None
         if not by_us:
-            self._counters.notifications += 1
+            self._counters.count("notifications")
+            self._asked = self._asked or asked
             if self._mark_at is None:
                 # What comes until then is covered by it; the last one is never lost.
                 self._mark_at = max(now, self._hints.ready_at())
 
     def beaten(self, token: Token, now: float) -> None:
         """A heartbeat has brought the truth."""
-        self._counters.heartbeats += 1
+        self._counters.count("heartbeats")
         if token == self._state.applied:
             self._heard = False
         # A worker that builds from a replica comes here again for each look that it takes at one
         # that lags behind, until both agree.
         elif not self._state.dirty:
-            self._state.mark_dirty()
+            self._state.mark_dirty("announced" if self._heard else "heartbeat")
             if not self._heard:
                 self._suspect_at = now + GRACE
 
@@ -82,13 +91,14 @@ class Hearing:
         if self._mark_at is not None and now >= self._mark_at:
             self._mark_at = None
             self._hints.spend(1, now)
-            self._state.mark_dirty()
+            self._state.mark_dirty("asked" if self._asked else "announced")
+            self._asked = False
         if self._suspect_at is not None and now >= self._suspect_at:
             self._suspect_at = None
             self._missed()
 
     def _missed(self) -> None:
-        self._counters.missed += 1
+        self._counters.count("missed")
         logger.warning(
             "A change of apphook URLs was found by the heartbeat, %g seconds late at most: nobody "
             "had announced it. Are the triggers in (manage.py check --database default)? Without "

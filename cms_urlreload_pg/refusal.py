@@ -21,6 +21,11 @@ class Refusal(NamedTuple):
     #: Of the line in the log.
     level: int = logging.DEBUG
 
+    @property
+    def is_meant(self) -> bool:
+        """Whether nothing is to be done about it."""
+        return self.level < logging.WARNING
+
 
 def refusal(settings: Settings) -> Refusal | None:
     """Return why this process may not listen now; None if it may."""

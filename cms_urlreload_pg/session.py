@@ -48,7 +48,7 @@ class Script:
     heartbeat: Callable[[bool], bytes]
     #: Notifications on other channels are none of ours.
     channel: bytes
-    #: The payload of this process's own announcements.
+    #: What the payload of this process's own announcements begins with.
     origin: bytes
     #: URLs are built from another database (a replica), which may lag behind the one listened to.
     reads_elsewhere: bool = False
@@ -203,7 +203,7 @@ class Session:
         self._opening.popleft()
         if self.is_proved and not self._opening:
             # LISTEN is in force, and whatever came before it was not heard.
-            self._state.mark_dirty()
+            self._state.mark_dirty("listening")
 
     def _beaten(self, now: float) -> None:
         """A heartbeat's answer is there: the connection lives, and this is the truth."""
@@ -223,7 +223,8 @@ class Session:
     def _hear(self, now: float) -> None:
         while (notification := self._pgconn.notifies()) is not None:
             if notification.relname == self._script.channel:
-                self._hearing.notified(now, by_us=notification.extra == self._script.origin)
+                origin, _, reason = notification.extra.partition(b" ")
+                self._hearing.notified(now, origin == self._script.origin, reason == b"asked")
             elif notification.relname == self._script.probe_channel.encode() and self._is_probing:
                 self._prove()
 

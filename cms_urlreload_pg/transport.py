@@ -21,7 +21,7 @@ from psycopg import sql
 
 from cms_urlreload.conf import Settings, get_settings
 from cms_urlreload.fleet import Finding, Worker
-from cms_urlreload.state import State, Token
+from cms_urlreload.state import Reason, State, Token
 from cms_urlreload.transports import Transport
 
 from .address import alias_parameters, application_name, listener_parameters, role
@@ -47,7 +47,7 @@ class PostgresTransport(Transport):
 
     @property
     def origin(self) -> str:
-        """The payload of this process's announcements: what lets it know its own.
+        """What the payload of this process's announcements begins with: it lets it know its own.
 
         The pid is asked for each time. A web server that forks in C (uWSGI) runs none of Python's
         fork hooks, and its workers share the random part.
@@ -61,7 +61,10 @@ class PostgresTransport(Transport):
         refused = refusal(get_settings())
         if refused is not None:
             self.mode.poll(*refused)
+            if not refused.is_meant:
+                self.state.begin_to_hear(time.monotonic())
             return
+        self.state.begin_to_hear(time.monotonic())
         with self._lock:
             if self._stopped or (self._listener is not None and self._listener.is_alive()):
                 return  # another thread was faster
@@ -97,6 +100,12 @@ class PostgresTransport(Transport):
                 "on, it says so.",
             )
 
+    def unheard_for(self, now: float) -> float | None:
+        """Return for how many seconds no heartbeat vouches for the listener; None before it is
+        started, and where it may not be, on purpose."""
+        refused = refusal(get_settings())
+        return None if refused is not None and refused.is_meant else self.state.unheard_for(now)
+
     def counters(self) -> dict[str, int]:
         """Return what was heard: ``notifications``, ``heartbeats`` and ``missed``, the changes
         that a heartbeat found and nobody had announced."""
@@ -107,7 +116,7 @@ class PostgresTransport(Transport):
         """Whether the listener hears, as far as is known."""
         return self._listener is not None and self._listener.is_healthy
 
-    def announce(self, alias: str) -> None:
+    def announce(self, alias: str, reason: Reason = "own") -> None:
         """Send the notification, on the connection that has just committed."""
         connection = connections[alias]
         if connection.vendor != "postgresql":
@@ -115,7 +124,7 @@ class PostgresTransport(Transport):
         with connection.cursor() as cursor:
             cursor.execute(
                 "SELECT /* cms-urlreload announce */ pg_notify(%s, %s)",
-                [get_settings().channel, self.origin],
+                [get_settings().channel, f"{self.origin} {reason}"],
             )
 
     def refreshed(self, changed: bool) -> None:

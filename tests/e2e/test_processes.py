@@ -170,6 +170,8 @@ class TestIdle:
                 10,
                 "the fleet",
             )
+            # Nor is there a doubt that one more has to take back, a second later.
+            wait_until(lambda: not database.in_doubt(), 10, "an end of all doubt")
             more = self.resident(process) - alone
             assert len(database.fleet()) == 1
             assert len(self.switches(process)) == threads + 1

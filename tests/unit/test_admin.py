@@ -19,11 +19,13 @@ from django.core.management import call_command
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.utils.translation import override
 
 import cms_urlreload
 from cms_urlreload import commit_hook, history, process
+from cms_urlreload.admin import WHY
 from cms_urlreload.signals import urls_reloaded
-from cms_urlreload.state import State
+from cms_urlreload.state import REASONS, Reason, State
 from cms_urlreload.transports import PollingTransport
 
 from .conftest import dsn
@@ -254,9 +256,19 @@ class TestReloads:
 
     def test_the_last_20__the_last_first(self, admin_client: Client) -> None:
         for number in range(25):
-            urls_reloaded.send(None, pages=100 + number, replaced=7, seconds=0.0123)
+            urls_reloaded.send(
+                None, pages=100 + number, replaced=7, seconds=0.0123, reason="announced"
+            )
         text = text_of(admin_client)
         assert re.findall(r" (\d+) 7 12\.3", text) == [str(n) for n in range(124, 104, -1)]
+        assert text.count(" a notification ") == 20
+
+    @pytest.mark.parametrize("reason", REASONS)
+    def test_why(self, admin_client: Client, reason: Reason) -> None:
+        urls_reloaded.send(None, pages=1, replaced=2, seconds=0.0123, reason=reason)
+        text = text_of(admin_client)
+        with override("en"):  # as the page; another test may have left another language
+            assert re.search(rf"\d:\d\d {WHY[reason]} 1 2 12\.3", text)
 
 
 def test_other_pages_of_the_admin_ask_nothing(admin_client: Client) -> None:

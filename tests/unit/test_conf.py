@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 from dataclasses import fields
 from typing import Any
 
@@ -39,6 +40,7 @@ def test_parse__knows_each_field() -> None:
         ("CONFIG_MODELS", ["Section"], "each as \"app_label.ModelName\", not ['Section']"),
         ("CONFIG_MODELS", ["news."], "not ['news.']"),
         ("CONFIG_MODELS", [1], "not [1]"),
+        ("METRICS", 1, "must be True or False, not 1"),
         ("INTERVAL", 1, "unknown key 'INTERVAL'"),
         (1, 1, "unknown key 1"),
     ],
@@ -48,6 +50,15 @@ def test_parse__names_the_key_and_what_it_should_be(key: Any, value: Any, words:
     assert settings == Settings()
     assert problem.key == str(key)
     assert words in problem.message
+
+
+def test_parse__allows_metrics__where_there_is_a_client_for_them(monkeypatch: Any) -> None:
+    assert parse({"METRICS": True}) == (Settings(metrics=True), [])
+    monkeypatch.setitem(sys.modules, "prometheus_client", None)  # as if it were not installed
+    settings, [problem] = parse({"METRICS": True})
+    assert not settings.metrics
+    assert "not installed (django-cms-urlreload[prometheus])" in problem.message
+    assert parse({"METRICS": False}) == (Settings(), [])
 
 
 def test_parse__reports_all_problems_and_keeps_what_is_right() -> None:

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
+from cms_urlreload.signals import counted
 from cms_urlreload.state import State, Token
 from cms_urlreload_pg.hearing import GRACE, HINTS_BURST, HINTS_RATE, Counters, Hearing
 
@@ -24,6 +27,10 @@ def counters() -> Counters:
 @pytest.fixture
 def hearing(state: State, counters: Counters) -> Hearing:
     return Hearing(state, counters, 10.0)
+
+
+def why(state: State) -> str:
+    return state.reason
 
 
 def settle(state: State) -> None:
@@ -129,3 +136,53 @@ def test_a_heartbeat_that_agrees__puts_nothing_in_doubt(hearing: Hearing, state:
     hearing.beaten(OLD, 5.0)
     assert not state.dirty
     assert hearing.due == float("inf")
+
+
+class TestReason:
+    @pytest.mark.parametrize(("asked", "reason"), [(False, "announced"), (True, "asked")])
+    def test_of_a_notification(
+        self, hearing: Hearing, state: State, asked: bool, reason: str
+    ) -> None:
+        hearing.notified(5.0, by_us=False, asked=asked)
+        hearing.step(5.0)
+        assert why(state) == reason
+
+    def test_of_a_reload_that_was_asked_for__and_of_the_trigger_beside_it(
+        self, hearing: Hearing, state: State
+    ) -> None:
+        hearing.notified(5.0, by_us=False)
+        hearing.notified(5.0, by_us=False, asked=True)
+        hearing.notified(5.0, by_us=False)
+        hearing.step(5.0)
+        assert why(state) == "asked"
+        settle(state)
+        hear(hearing, now=6.0)
+        assert why(state) == "announced"
+
+    def test_of_what_a_heartbeat_found(self, hearing: Hearing, state: State) -> None:
+        hearing.beaten(NEW, 5.0)
+        assert why(state) == "heartbeat"
+
+    def test_of_what_was_announced__and_is_not_on_the_replica_yet(
+        self, hearing: Hearing, state: State
+    ) -> None:
+        hear(hearing, now=5.0)
+        settle(state)
+        hearing.beaten(NEW, 5.5)
+        assert why(state) == "announced"
+
+
+def test_what_is_counted_is_told(hearing: Hearing) -> None:
+    told: list[str] = []
+
+    def receive(name: str, **kwargs: Any) -> None:
+        told.append(name)
+
+    counted.connect(receive)
+    try:
+        hearing.beaten(NEW, 5.0)
+        hearing.step(5.0 + GRACE)
+        hear(hearing, now=7.0)
+    finally:
+        counted.disconnect(receive)
+    assert told == ["heartbeats", "missed", "notifications"]

@@ -134,6 +134,58 @@ def test_a_notification_puts_the_urls_in_doubt(start: Any, sql: Any) -> None:
     assert worker.transport.counters()["notifications"] == 1
 
 
+def test_a_reload_that_a_person_asks_for__is_known_as_such_to_the_others(start: Any) -> None:
+    here, there = start(), start()
+    for reason, known in (("own", "announced"), ("asked", "asked")):
+        here.settle()
+        there.settle()
+        here.transport.announce("default", reason)
+        there.wait_for_doubt()
+        assert there.state.reason == known
+        assert not here.state.dirty
+
+
+def test_it_is_unheard__from_the_loss_on__and_until_it_listens_again(
+    start: Any, proxy: Proxy
+) -> None:
+    worker = start(LISTEN_DSN=dsn(host="127.0.0.1", port=proxy.port))
+    unheard_for = worker.transport.unheard_for
+    assert unheard_for(time.monotonic()) == 0.0
+    proxy.refuses = True
+    proxy.cut()
+    lost = time.monotonic()
+    wait_until(lambda: unheard_for(time.monotonic()), 5, "the loss to be seen")
+    worker.state.put_off(lost + 100)  # what a poll does
+    assert 100 <= (unheard_for(lost + 101) or 0) <= 102
+    proxy.refuses = False
+    worker.wait_for_push()
+    assert unheard_for(time.monotonic()) == 0.0
+
+
+def test_it_is_unheard__from_its_start_on(settings: Any, proxy: Proxy) -> None:
+    settings.CMS_URLRELOAD = {
+        "LISTEN": True,
+        "LISTEN_DSN": dsn(host="127.0.0.1", port=proxy.port),
+    }
+    proxy.refuses = True
+    worker = Worker()
+    assert worker.transport.unheard_for(time.monotonic()) is None
+    begun = time.monotonic()
+    worker.transport.ensure_started()
+    try:
+        assert 99 <= (worker.transport.unheard_for(begun + 100) or 0) <= 100
+    finally:
+        worker.transport.stop()
+
+
+def test_it_is_not_unheard__where_it_may_not_listen__on_purpose(settings: Any) -> None:
+    settings.CMS_URLRELOAD = {"LISTEN": False}
+    worker = Worker()
+    worker.transport.ensure_started()
+    worker.state.begin_to_hear(0.0)  # before the setting was changed, say
+    assert worker.transport.unheard_for(1000.0) is None
+
+
 @pytest.mark.parametrize("payload", ["", "x" * 7999, "\U0001f600" * 1900, "0-forged", "a\nb"])
 def test_a_payload_may_be_anything(payload: str, start: Any, sql: Any) -> None:
     worker = start()

@@ -33,7 +33,7 @@ def test_not_where_the_setting_says_so() -> None:
     found = refusal(Settings(listen=False))
     assert found is not None
     assert found.reason == "CMS_URLRELOAD['LISTEN'] is False."
-    assert found.level == logging.DEBUG
+    assert (found.level, found.is_meant) == (logging.DEBUG, True)
 
 
 def test_not_in_a_test_run() -> None:
@@ -63,4 +63,4 @@ def test_not_in_uwsgi_without_threads__and_that_is_told(uwsgi: Any) -> None:
     found = refusal(Settings(listen=True))
     assert found is not None
     assert "enable-threads" in found.remedy
-    assert found.level == logging.WARNING
+    assert (found.level, found.is_meant) == (logging.WARNING, False)

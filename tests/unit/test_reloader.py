@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 import psycopg
@@ -15,7 +16,7 @@ from django.utils.translation import override
 
 from cms_urlreload import reloader as reloader_module
 from cms_urlreload.apphooks import build
-from cms_urlreload.signals import urls_reloaded
+from cms_urlreload.signals import counted, refresh_failed, urls_reloaded
 from cms_urlreload.state import Token
 from tests.demo.news.cms_apps import NewsApphook
 
@@ -252,8 +253,77 @@ def test_urls_reloaded__is_sent_after_a_publication(process: Process, make_page:
         process.refresh()
     finally:
         urls_reloaded.disconnect(receive)
-    assert [message["pages"] for message in sent] == [1]
+    assert [(message["pages"], message["reason"]) for message in sent] == [(1, "first")]
     assert sent[0]["served"] is not None
+
+
+@pytest.fixture
+def signalled() -> Iterator[list[Any]]:
+    """What the signals have told: reasons of reloads, errors, names of what was counted."""
+    told: list[Any] = []
+
+    def receive(**kwargs: Any) -> None:
+        told.append(kwargs.get("reason") or kwargs.get("error") or kwargs["name"])
+
+    signals = (urls_reloaded, refresh_failed, counted)
+    for signal in signals:
+        signal.connect(receive)
+    yield told
+    for signal in signals:
+        signal.disconnect(receive)
+
+
+@pytest.mark.parametrize("reason", ["own", "announced", "asked", "heartbeat", "listening"])
+def test_urls_reloaded__says_why(
+    process: Process, news: Any, signalled: list[Any], reason: Any
+) -> None:
+    move(news, "moved")
+    process.state.mark_dirty(reason)
+    process.refresh()
+    assert signalled == ["token_reads", reason]
+
+
+def test_urls_reloaded__says_why__when_nothing_was_marked(
+    process: Process, news: Any, signalled: list[Any]
+) -> None:
+    move(news, "moved")
+    process.now += 1.0
+    process.refresh()
+    assert signalled == ["token_reads", "polled"]
+
+
+def test_urls_reloaded__says_why__after_a_failure_too(
+    process: Process, news: Any, signalled: list[Any], monkeypatch: Any
+) -> None:
+    move(news, "moved")
+    process.state.mark_dirty("own")
+    with monkeypatch.context() as patch:
+        patch.setattr(NewsApphook, "get_urls", broken)
+        process.refresh()
+    process.now += 100.0
+    process.state.mark_dirty("announced")
+    process.refresh()
+    [_, error, *rest] = signalled
+    assert isinstance(error, ZeroDivisionError)
+    assert rest == ["token_reads", "own"]
+
+
+def test_refresh_failed__is_sent_for_each_attempt(
+    process: Process, news: Any, signalled: list[Any], monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(process.transport, "read_token", broken)
+    for _ in range(3):
+        process.now += 100.0
+        process.refresh()
+    assert [type(error) for error in signalled] == [ZeroDivisionError] * 3
+
+
+def test_an_unchanged_request_signals_nothing(
+    process: Process, news: Any, signalled: list[Any]
+) -> None:
+    for _ in range(10):
+        process.refresh()
+    assert signalled == []
 
 
 class TestFailure:

@@ -77,6 +77,29 @@ def test_the_classifiers_are_what_is_tested(prefix: str, attribute: str, project
     assert series - {"3 :: Only"} == of(attribute)
 
 
+class TestWorkflow:
+    """What runs on each push is what is supported, by the commands that people have."""
+
+    text = (ROOT / ".github" / "workflows" / "ci.yml").read_text()
+
+    def test_it_runs_on_each_python(self) -> None:
+        [pythons] = re.findall(r"python: \[(.*)\]", self.text)
+        assert set(re.findall(r"[\d.]+", pythons)) == of("python")
+        [installed] = re.findall(r"python-version: \|\n((?: +[\d.]+\n)+)", self.text)
+        assert set(installed.split()) == of("python")
+
+    def test_it_runs_make_and_nothing_else(self) -> None:
+        targets = set(re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(), re.M))
+        commands = re.findall(r"run: (\w.*)", self.text)
+        asked = {command.split()[1] for command in commands}
+        assert {command.split()[0] for command in commands} == {"make"}
+        assert {"build", "lint", "matrix", "test"} == asked <= targets
+
+    def test_it_uses_nobody_elses_code(self) -> None:
+        used = {name.partition("@")[0] for name in re.findall(r"uses: (\S+)", self.text)}
+        assert used == {"actions/checkout", "actions/setup-python"}
+
+
 @pytest.mark.parametrize(("name", "attribute"), [("Django", "django"), ("django-cms", "cms")])
 def test_the_ranges_end_where_the_tests_do(name: str, attribute: str, project: Any) -> None:
     """From the oldest to the newest that is tested: nobody gets a version that was not."""
