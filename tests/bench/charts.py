@@ -137,7 +137,7 @@ def number(value: float) -> str:
     if value >= 0.0001:
         decimals = max(0, 2 - math.floor(math.log10(value)))
         text = f"{value:.{decimals}f}"
-        return text.rstrip("0").rstrip(".") if value.is_integer() else text
+        return text.rstrip("0").rstrip(".") if float(value).is_integer() else text
     return f"{value:.2g}"
 
 

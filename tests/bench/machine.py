@@ -1,4 +1,4 @@
-"""What it was measured on and with, as far as a figure may depend on it; not whose machine it is."""
+"""What it was measured on and with, as far as a figure may depend on it; not whose it is."""
 
 from __future__ import annotations
 

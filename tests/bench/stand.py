@@ -68,29 +68,44 @@ class Stand:
             stack.enter_context(tempfile.TemporaryDirectory(prefix="cms-urlreload-bench-"))
         )
         self.server = stack.enter_context(provide_server(max_connections=MAX_CONNECTIONS))
-        self._template = f"bench_template_{secrets.token_hex(4)}"
-        dsn = create_database(self.server.dsn(), self._template)
-        stack.callback(drop_database, self.server.dsn(), self._template)
-        site = DemoSite(dsn, self._new_folder(), prepare=False, env=_env({"BENCH_ALDRYN": "1"}))
-        self.content = json.loads(site.manage("demo_content", "--migrate"))
+        self._templates: dict[int, str] = {}
+        with self._new_database(0) as dsn:
+            site = DemoSite(dsn, self._new_folder(), prepare=False, env=_env({"BENCH_ALDRYN": "1"}))
+            self.content = json.loads(site.manage("demo_content", "--migrate"))
 
     def _new_folder(self) -> Path:
         return Path(tempfile.mkdtemp(dir=self.folder))
 
     @contextlib.contextmanager
     def database(self, pages: int = 0) -> Iterator[str]:
-        """A copy of the content, with some more apphook pages; its address."""
-        name = f"bench_{secrets.token_hex(4)}"
-        with psycopg.connect(self.server.dsn(), autocommit=True) as connection:
-            connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{self._template}"'.encode())
-        dsn = replace_dbname(self.server.dsn(), name)
-        try:
-            if pages:
+        """A copy of the content, with so many more apphook pages; its address."""
+        if pages not in self._templates:
+            with self._new_database(pages) as dsn:
                 site = DemoSite(dsn, self._new_folder(), prepare=False, env=_env({}))
                 site.manage("bench_pages", str(pages))
+        name = _name()
+        dsn = self._copy(self._templates[pages], name)
+        try:
             yield dsn
         finally:
             drop_database(self.server.dsn(), name)
+
+    @contextlib.contextmanager
+    def _new_database(self, pages: int) -> Iterator[str]:
+        """A template that is there until the end, once it has its content."""
+        name = _name()
+        if self._templates:
+            yield self._copy(self._templates[0], name)
+        else:
+            yield create_database(self.server.dsn(), name)
+        self._stack.callback(drop_database, self.server.dsn(), name)
+        self._templates[pages] = name
+
+    def _copy(self, template: str, name: str) -> str:
+        statement = f'CREATE DATABASE "{name}" TEMPLATE "{template}"'
+        with psycopg.connect(self.server.dsn(), autocommit=True) as connection:
+            connection.execute(statement.encode())
+        return replace_dbname(self.server.dsn(), name)
 
     @contextlib.contextmanager
     def site(self, rival: Rival, dsn: str, **options: Any) -> Iterator[DemoSite]:
@@ -122,6 +137,15 @@ class Stand:
         with psycopg.connect(dsn, autocommit=True) as connection:
             row = connection.execute(_FLEET).fetchone()
         return row is not None and row[0] >= len(site.workers)
+
+
+def _name() -> str:
+    return f"bench_{secrets.token_hex(4)}"
+
+
+def environment(dsn: str, more: Mapping[str, str]) -> dict[str, str]:
+    """Return what a process of the site is started with that is no server."""
+    return {"DEMO_DATABASE_URL": dsn, **_env(more)}
 
 
 def _env(more: Mapping[str, str]) -> dict[str, str]:

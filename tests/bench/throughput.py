@@ -19,6 +19,19 @@ UVICORN = {"BENCH_BARE": "1", "DEMO_CONN_MAX_AGE": "0"}
 #: Core where a thread that takes a connection need not open one.
 CORE_POOL = Rival("core, pool", {**CORE.env, "BENCH_POOL": "1"})
 _LEAST_OF_NONE = Goal("≥ 0.98 of none", at_least=0.98)
+_ABOUT_TRIVIAL = (
+    "One worker, with no other middleware; a connection for each request, as this kind of "
+    "worker has it."
+)
+_ABOUT_PAGE = (
+    "One worker, the demo's middleware and templates, nothing cached; gthread with 4 threads "
+    "and connections that are kept."
+)
+_ABOUT_ASYNC = (
+    "One worker, with no other middleware; connections that are kept. Core runs in a thread of "
+    "its own for each request, and that opens a database connection; with Django's pool (core, "
+    "pool), it takes one that is open. The goal is about core with Django's defaults."
+)
 
 Samples = dict[str, list[float]]
 
@@ -60,12 +73,12 @@ def _figures(
     rates: Samples, goals: Mapping[tuple[str, str], Goal], where: str = ""
 ) -> list[Figure]:
     """Each pair that has a goal; then each rival beside none."""
-    pairs = dict.fromkeys([*goals, *((name, "none") for name in rates if name != "none")])
+    pairs = [*goals, *((name, "none") for name in rates if name != "none")]
     if "core, pool" in rates:
-        pairs["push", "core, pool"] = None
+        pairs.append(("push", "core, pool"))
     return [
         Figure(f"{where}{one} / {other}", ratios(rates[one], rates[other]), "×", goals.get(pair))
-        for pair in pairs
+        for pair in dict.fromkeys(pairs)
         for one, other in [pair]
     ]
 
@@ -77,11 +90,7 @@ def run_trivial(scale: Scale) -> Result:
         ("push", "none"): _LEAST_OF_NONE,
         ("push", "core"): Goal("≥ 2 × core", at_least=2),
     }
-    notes = (
-        "One worker, with no other middleware; a connection for each request, as this kind of "
-        "worker has it.",
-    )
-    return _result(TRIVIAL, _figures(rates, goals), rates, notes)
+    return _result(TRIVIAL, _figures(rates, goals), rates, _ABOUT_TRIVIAL)
 
 
 def run_page(scale: Scale) -> Result:
@@ -94,11 +103,7 @@ def run_page(scale: Scale) -> Result:
         )  # fmt: skip
         figures += _figures(found, {("push", "none"): _LEAST_OF_NONE}, f"{kind}: ")
         rates.update({f"{kind}: {name}": samples for name, samples in found.items()})
-    notes = (
-        "One worker, the demo's middleware and templates, nothing cached; gthread with 4 threads "
-        "and connections that are kept.",
-    )
-    return _result(PAGE, figures, rates, notes)
+    return _result(PAGE, figures, rates, _ABOUT_PAGE)
 
 
 def run_async(scale: Scale) -> Result:
@@ -111,16 +116,11 @@ def run_async(scale: Scale) -> Result:
         ("push", "none"): Goal("≥ 0.97 of none", at_least=0.97),
         ("push", "core"): Goal("≥ 3 × core", at_least=3),
     }
-    notes = (
-        "One worker, with no other middleware; connections that are kept. Core runs in a thread of "
-        "its own for each request, and that opens a database connection; with Django's pool (core, "
-        "pool), it takes one that is open. The goal is about core with Django's defaults.",
-    )
-    return _result(ASYNC, _figures(rates, goals), rates, notes)
+    return _result(ASYNC, _figures(rates, goals), rates, _ABOUT_ASYNC)
 
 
 def _result(
-    measure: Measure, figures: Sequence[Figure], rates: Samples, notes: Sequence[str]
+    measure: Measure, figures: Sequence[Figure], rates: Samples, note: str
 ) -> Result:
     return Result(
         measure.number,
@@ -129,7 +129,7 @@ def _result(
         figures,
         samples=rates,
         unit="requests/s",
-        notes=notes,
+        notes=[note],
     )
 
 
