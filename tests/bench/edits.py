@@ -30,6 +30,7 @@ GIVE_UP_AFTER = 5.0
 
 def run(scale: Scale) -> Result:
     """Make changes until the time is over, or there are enough."""
+    get_stand()
     until = time.monotonic() + scale.seconds
     turns: dict[str, list[list[Outcome]]] = {"push": [], "core": []}
     with ExitStack() as stack:
@@ -46,7 +47,9 @@ def _changes(stack: ExitStack, rival: Rival) -> Iterator[Outcome]:
     stand = get_stand()
     dsn = stack.enter_context(stand.database())
     with psycopg.connect(dsn, autocommit=True) as connection:
-        connection.execute("UPDATE cms_page SET application_urls = NULL, application_namespace = NULL")
+        connection.execute(
+            "UPDATE cms_page SET application_urls = NULL, application_namespace = NULL"
+        )
     site = stack.enter_context(stand.site(rival, dsn, workers=WORKERS))
     driver = Driver(site, give_up_after=GIVE_UP_AFTER)
     driver.warm_up()

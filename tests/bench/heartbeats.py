@@ -127,8 +127,8 @@ def _result(turns: list[tuple[float, float]]) -> Result:
     ]
     notes = [
         "One process with 100 listeners, each with its own thread, state and connection.",
-        f"100 workers that poll once a second execute {polls:,.0f} statements in the 10 seconds "
-        "of a heartbeat; core executes one for each request.",
+        f"100 workers that poll once a second: {polls:,.0f} in the 10 seconds of a heartbeat.",
+        "Core: one for each request.",
     ]
     samples = {"statements": calls}
     return Result(

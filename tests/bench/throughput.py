@@ -40,8 +40,8 @@ def _measure(
     rivals: Sequence[Rival], path: str, scale: Scale, seconds: float, *, keep: bool, **options: Any
 ) -> Samples:
     """Return the requests a second, round by round. One worker, which never waits for work."""
-    until = time.monotonic() + seconds
     stand = get_stand()
+    until = time.monotonic() + seconds
     with (
         Load() as load,
         stand.database() as dsn,
@@ -119,9 +119,7 @@ def run_async(scale: Scale) -> Result:
     return _result(ASYNC, _figures(rates, goals), rates, _ABOUT_ASYNC)
 
 
-def _result(
-    measure: Measure, figures: Sequence[Figure], rates: Samples, note: str
-) -> Result:
+def _result(measure: Measure, figures: Sequence[Figure], rates: Samples, note: str) -> Result:
     return Result(
         measure.number,
         measure.name,
