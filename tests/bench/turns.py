@@ -12,12 +12,12 @@ SHORTEST = 0.05
 
 
 def turns(names: Sequence[str], rounds: int) -> Iterator[Sequence[str]]:
-    """Yield the names, rotated by one each round, and backwards in every other one: so each of
-    them comes as often behind each other one."""
+    """Yield the names, each order once forwards and once backwards, then rotated by one: so each
+    of them comes as often behind each other one."""
     for number in range(rounds):
-        at = number % len(names)
+        at = number // 2 % len(names)
         order = [*names[at:], *names[:at]]
-        yield order if number % 2 else order[::-1]
+        yield order[::-1] if number % 2 else order
 
 
 def measure_by_turns(

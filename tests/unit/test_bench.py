@@ -50,10 +50,7 @@ def test_ratios__are_made_round_by_round() -> None:
 
 def test_page__says_so__when_a_goal_is_missed() -> None:
     goal = Goal("≥ 2", at_least=2)
-    figures = [
-        Figure("a / b", Spread(1.5, 1, 2), "×", goal),
-        Figure("c", Spread(3, 3, 3), "", goal),
-    ]
+    figures = [Figure("", Spread(value, value, value), "", goal) for value in (1.5, 3)]
     data = as_data(Result(1, "name", "title", figures))
     assert [render.verdict(figure) for figure in data["figures"]] == ["**missed**", "met"]
 
