@@ -8,8 +8,9 @@ from html import escape
 from typing import Any, NamedTuple
 
 WIDTH = 640
-LEFT = 190
 RIGHT = 80
+#: Of a letter, about.
+LETTER = 6.7
 BAR = 16
 STEP = 26
 TOP = 44
@@ -57,23 +58,24 @@ def draw(result: Mapping[str, Any]) -> str | None:
 
 def draw_bars(title: str, bars: Sequence[Bar]) -> str:
     """Draw a bar for each ratio, whiskers from quartile to quartile, and a line at 1."""
-    most = max(1.0, *(bar.high for bar in bars))
-    scale = (WIDTH - LEFT - RIGHT) / most
+    left = 16 + LETTER * max(len(bar.name) for bar in bars)
+    scale = (WIDTH - left - RIGHT) / max(1.0, *(bar.high for bar in bars))
     bottom = TOP + STEP * len(bars)
-    parts = [_line("axis", LEFT + scale, TOP - 8, LEFT + scale, bottom)]
-    parts.append(_text(LEFT + scale, TOP - 12, "1", "dim", "middle"))
+    parts = [_line("axis", left + scale, TOP - 8, left + scale, bottom)]
+    parts.append(_text(left + scale, TOP - 12, "1", "dim", "middle"))
     for number, bar in enumerate(bars):
-        parts += _bar(bar, TOP + STEP * number, scale)
+        parts += _bar(bar, TOP + STEP * number, left, scale)
     return _svg(title, bottom + 10, parts)
 
 
-def _bar(bar: Bar, top: float, scale: float) -> list[str]:
+def _bar(bar: Bar, top: float, left: float, scale: float) -> list[str]:
     middle = top + BAR / 2
-    end = max(bar.median, bar.high) * scale + LEFT
+    end = max(bar.median, bar.high) * scale + left
+    width = bar.median * scale
     return [
-        _text(LEFT - 8, middle + 4, bar.name, "", "end"),
-        f'<rect class="s0" x="{LEFT}" y="{top}" width="{bar.median * scale:.1f}" height="{BAR}"/>',
-        _line("whisker", LEFT + bar.low * scale, middle, LEFT + bar.high * scale, middle),
+        _text(left - 8, middle + 4, bar.name, "", "end"),
+        f'<rect class="s0" x="{left:.1f}" y="{top}" width="{width:.1f}" height="{BAR}"/>',
+        _line("whisker", left + bar.low * scale, middle, left + bar.high * scale, middle),
         _text(end + 6, middle + 4, f"{number(bar.median)} ×", "", "start"),
     ]
 
