@@ -24,6 +24,8 @@ BLOCK = 4
 ENOUGH = 1000
 #: Of the turns, one in so many has core make its changes too.
 CORE_EVERY = 5
+#: Wrong answers of push that are told one by one.
+SHOWN = 5
 #: Seconds after which a worker that is still wrong is left alone.
 GIVE_UP_AFTER = 5.0
 
@@ -69,6 +71,7 @@ def _result(push: list[list[Outcome]], core: list[list[Outcome]]) -> Result:
         f"The time has that of the answers of {WORKERS} workers in it, all asked at once.",
         f"Of the {ENOUGH:,} changes of the goal, {made:,} were made in the time.",
     ]
+    notes += [fault for turn in push for outcome in turn for fault in outcome.faults][:SHOWN]
     samples = {"push": _times(push), "core": _times(core)}
     return Result(6, EDITS.name, EDITS.title, figures, samples=samples, unit="ms", notes=notes)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from tests.bench.measure import Scale
 
@@ -21,7 +21,7 @@ def turns(names: Sequence[str], rounds: int) -> Iterator[Sequence[str]]:
 
 
 def measure_by_turns(
-    subjects: dict[str, Callable[[float], float]], scale: Scale, until: float
+    subjects: Mapping[str, Callable[[float], float]], scale: Scale, until: float
 ) -> dict[str, list[float]]:
     """Return what each subject measures in each round.
 
