@@ -6,7 +6,7 @@ ARGS ?=
 SPHINX = $(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going docs docs/_build
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-serve test matrix coverage-table soak lint docs format build clean
+.PHONY: help demo demo-serve test matrix coverage-table soak bench lint docs format build clean
 
 help: ## List these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,6 +28,9 @@ coverage-table: $(VENV)/installed ## Every way that URLs change: who follows, dj
 
 soak: $(VENV)/installed ## Ten minutes of changes, faults and load (ARGS="--seconds 60" for less)
 	@$(BIN)/python -m tests.soak $(ARGS)
+
+bench: $(VENV)/installed ## Ten minutes: the speed, beside every rival (ARGS="--only NAME" for some)
+	@$(BIN)/python -m tests.bench $(ARGS)
 
 lint: $(VENV)/installed ## Style, types, and docs that build without a warning
 	$(BIN)/ruff check .

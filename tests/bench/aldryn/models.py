@@ -1,0 +1,7 @@
+from __future__ import annotations
+
+from django.db import models
+
+
+class UrlconfRevision(models.Model):
+    revision = models.CharField(max_length=255)

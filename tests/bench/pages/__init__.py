@@ -1,0 +1,1 @@
+"""Apphook pages by the hundred, whose view costs next to nothing."""
