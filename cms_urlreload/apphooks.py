@@ -130,18 +130,25 @@ def _by_page(alias: str) -> Iterable[tuple[Any, list[_Url]]]:
     """Group the rows by page, later siblings first, without what would be hooked in twice."""
     pages: dict[int, tuple[Any, list[_Url]]] = {}
     seen = set()
-    rows = routed_urls(alias).order_by(f"-{TREE_PATH}", "language", "pk")
     # One object for each page, and none for each URL: most pages have not changed.
-    for language, path, *columns in rows.values_list("language", "path", *_PAGE_COLUMNS):
-        row = dict(zip(_PAGE_COLUMNS, columns, strict=True))
-        identity = (path, row["page__application_urls"], language)
-        if identity not in seen:
-            seen.add(identity)
-            pk = row["page__id"]
-            if pk not in pages:
-                pages[pk] = (_page(alias, columns), [])
-            pages[pk][1].append(_Url(language, path))
+    for language, path, application, page_id, *columns in _page_rows(alias, site_id()).all():
+        identity = (path, application, language)
+        if identity in seen:
+            continue
+        seen.add(identity)
+        if page_id not in pages:
+            pages[page_id] = (_page(alias, columns), [])
+        pages[page_id][1].append(_Url(language, path))
     return pages.values()
+
+
+@functools.lru_cache(maxsize=16)
+def _page_rows(alias: str, site: int | None) -> QuerySet[Any, Any]:
+    """Return the query for what resolvers are built from, unevaluated. To make it takes as long as
+    the server needs for it."""
+    # The site is in the rows' condition; it is a parameter here to be remembered by.
+    rows = routed_urls(alias).order_by(f"-{TREE_PATH}", "language", "pk")
+    return rows.values_list("language", "path", "page__application_urls", "page_id", *_PAGE_COLUMNS)
 
 
 def _page(alias: str, columns: list[Any]) -> Any:
@@ -269,7 +276,7 @@ class _Lists:
 
     def are_appendable(self, lists: Iterable[Sequence[Pattern]], language: str) -> bool:
         """Whether a path that these match below another begins with that other."""
-        return all([self._is_appendable(each, language) for each in lists])
+        return all(self._is_appendable(each, language) for each in lists)
 
     def _is_appendable(self, patterns: Sequence[Pattern], language: str) -> bool:
         key = (id(patterns), language)
