@@ -63,7 +63,7 @@ class Trunk(URLResolver):
 
 
 def _all_below(resolver: URLResolver, *above: URLResolver) -> list[Pattern] | None:
-    """Return all patterns below a resolver; None if it, or one of them, computes what is below it or
+    """Return all patterns below a resolver; None if one of them computes what is below it, or
     includes itself."""
     if type(resolver) is not URLResolver or resolver in above:
         return None
