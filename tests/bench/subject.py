@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -60,14 +61,22 @@ class Subject:
         for end in (self._process.stdin, self._process.stdout):
             if end is not None:
                 end.close()
-        self._process.terminate()
-        end_process(self._process, subprocess.signal.SIGKILL, 10)  # type: ignore[attr-defined]
+        end_process(self._process, signal.SIGTERM, 10)
 
     def ask(self, command: str, **arguments: Any) -> Any:
         """Have one thing done, and return the answer."""
-        pipe, answers = self._pipes()
+        self.tell(command, **arguments)
+        return self.answer()
+
+    def tell(self, command: str, **arguments: Any) -> None:
+        """Have one thing begun; its answer must be taken before the next."""
+        pipe, _ = self._pipes()
         pipe.write(json.dumps([command, arguments]).encode() + b"\n")
         pipe.flush()
+
+    def answer(self) -> Any:
+        """Return the answer to what was told."""
+        _, answers = self._pipes()
         for line in answers:
             if line.startswith(_MARK.encode()):
                 return json.loads(line[len(_MARK) :])
