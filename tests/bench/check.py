@@ -24,7 +24,7 @@ _ASGI = "Under ASGI, Django runs django CMS's middleware in a thread."
 def run(scale: Scale) -> Result:
     """Call by turns until the time is over."""
     samples: dict[str, list[float]] = defaultdict(list)
-    with ground() as place, place.database(10) as dsn:
+    with ground().database(10) as dsn:
         with Subject("tests.bench.checking", environment(dsn, "ours")) as subject:
             subject.ask("listen")
             deadline = time.monotonic() + scale.seconds

@@ -5,6 +5,7 @@ many pages as are wanted.
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 from collections.abc import Iterator
 
@@ -13,6 +14,9 @@ from psycopg import sql
 
 from tests.bench.subject import Subject, environment
 from tests.support.postgres import PostgresServer, drop_database, replace_dbname
+
+#: Enough for the listeners of row 13.
+MAX_CONNECTIONS = 1_100
 
 _numbers = itertools.count()
 
@@ -50,8 +54,9 @@ class Ground:
         return Subject("tests.bench.filling", environment(dsn, "ours"))
 
 
-@contextlib.contextmanager
-def ground(max_connections: int = 200) -> Iterator[Ground]:
-    """Start a server, and end it."""
-    with PostgresServer(max_connections=max_connections) as server:
-        yield Ground(server)
+@functools.cache
+def ground() -> Ground:
+    """Return the server of this run; it is started at the first call, and ended with the run."""
+    server = PostgresServer(max_connections=MAX_CONNECTIONS)
+    server.start()
+    return Ground(server)

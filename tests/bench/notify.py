@@ -39,15 +39,14 @@ def run(scale: Scale) -> Result:
     figures: list[Figure] = []
     samples: dict[str, Times] = {}
     curves: dict[str, list[tuple[float, float]]] = {}
-    with ground(max_connections=400) as place:
-        for count in counts:
-            ours, bare = _measure(place, count, scale.seconds / len(counts))
-            figures += _figures(count, ours, bare)
-            for name, times in (("push", ours), ("bare", bare)):
-                samples[f"{count} processes, {name}"] = times
-                for part, share in (("p50", 0.5), ("p99", 0.99)):
-                    curve = curves.setdefault(f"{name}, {part}", [])
-                    curve.append((count, quantile(times, share)))
+    for count in counts:
+        ours, bare = _measure(ground(), count, scale.seconds / len(counts))
+        figures += _figures(count, ours, bare)
+        for name, times in (("push", ours), ("bare", bare)):
+            samples[f"{count} processes, {name}"] = times
+            for part, share in (("p50", 0.5), ("p99", 0.99)):
+                curve = curves.setdefault(f"{name}, {part}", [])
+                curve.append((count, quantile(times, share)))
     return Result(
         5,
         "notify",

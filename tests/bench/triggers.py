@@ -37,7 +37,7 @@ def run(scale: Scale) -> Result:
     urls = 1_000 if scale.quick else URLS
     save: Samples = defaultdict(list)
     bulk: Samples = defaultdict(list)
-    with ground() as place, place.database(100, urls // 2, triggers=False) as dsn:
+    with ground().database(100, urls // 2, triggers=False) as dsn:
         with (
             Subject("tests.bench.saving", environment(dsn, "ours")) as ours,
             Subject("tests.bench.saving", environment(dsn, "none")) as bare,
