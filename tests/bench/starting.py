@@ -26,6 +26,7 @@ def main() -> None:
     found = {
         "wall": wall,
         "cpu": cpu,
+        "modules": sorted(sys.modules),
         "threads": [thread.name for thread in threading.enumerate()],
         "connections": [each.alias for each in connections.all() if each.connection is not None],
     }
