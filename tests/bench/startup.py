@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tempfile
 import time
 from collections import defaultdict
 from typing import Any
@@ -27,15 +28,16 @@ def run(scale: Scale) -> Result:
     samples: dict[str, list[float]] = defaultdict(list)
     extras = []
     deadline = time.monotonic() + scale.seconds
-    number = -1  # the first round fills the caches of the file system
-    while number < 3 or (time.monotonic() < deadline and number < 10 * scale.rounds):
-        for reload in ("none", "ours")[:: 1 if number % 2 else -1]:
-            found = start(reload)
-            if number >= 0:
-                samples[reload].append(found["wall"] * 1000)
-                samples[f"{reload}, CPU"].append(found["cpu"] * 1000)
-                extras.append(len(found["threads"]) - 1 + len(found["connections"]))
-        number += 1
+    number = -1  # the first round compiles what is not compiled yet
+    with tempfile.TemporaryDirectory() as compiled:
+        while number < 3 or (time.monotonic() < deadline and number < 10 * scale.rounds):
+            for reload in ("none", "ours")[:: 1 if number % 2 else -1]:
+                found = start(reload, compiled)
+                if number >= 0:
+                    samples[reload].append(found["wall"] * 1000)
+                    samples[f"{reload}, CPU"].append(found["cpu"] * 1000)
+                    extras.append(len(found["threads"]) - 1 + len(found["connections"]))
+            number += 1
     at_most = Goal("≤ 5 ms over none", at_most=5)
     return Result(
         14,
@@ -57,9 +59,14 @@ def run(scale: Scale) -> Result:
     )
 
 
-def start(reload: str) -> dict[str, Any]:
-    """Start one process; return what it says."""
-    env = environment(f"postgresql://nobody:none@127.0.0.1:{free_port()}/none", reload)
+def start(reload: str, compiled: str) -> dict[str, Any]:
+    """Start one process; return what it says.
+
+    :param compiled: a directory for the compiled modules, which a machine that runs tests may not
+        have beside their source.
+    """
+    address = f"postgresql://nobody:none@127.0.0.1:{free_port()}/none"
+    env = environment(address, reload, PYTHONPYCACHEPREFIX=compiled, PYTHONDONTWRITEBYTECODE="")
     command = [sys.executable, "-W", "ignore", "-m", "tests.bench.starting"]
     answer = subprocess.run(command, capture_output=True, timeout=60, cwd=ROOT, env=env, check=True)
     return json.loads(answer.stdout)  # type: ignore[no-any-return]

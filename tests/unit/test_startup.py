@@ -10,9 +10,9 @@ from tests.bench.startup import start
 
 
 @pytest.fixture(scope="module")
-def started() -> Any:
+def started(tmp_path_factory: pytest.TempPathFactory) -> Any:
     # Nobody listens at its database's address: a query would end it.
-    return start("ours")
+    return start("ours", str(tmp_path_factory.mktemp("compiled")))
 
 
 def test_it_makes_no_query_and_opens_no_connection(started: Any) -> None:
