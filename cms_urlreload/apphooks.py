@@ -32,7 +32,7 @@ View = Callable[..., HttpResponseBase]
 
 # Where a page keeps its place in the tree and its site: with a node of its own until django CMS
 # 4.1, in its own row since 5.0.
-_NODE = "node__" if any(field.name == "node" for field in Page._meta.get_fields()) else ""
+_NODE = "node__" if any(field.name == "node" for field in Page._meta.concrete_fields) else ""
 #: The model whose rows have the place in the tree and the site.
 TREE_MODEL: Any = Page._meta.get_field("node").related_model if _NODE else Page
 _PAGE_FIELDS = [field.attname for field in Page._meta.concrete_fields]
