@@ -18,15 +18,17 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST
 
 from .conf import read
-from .fleet import Worker
 from .history import last_reloads
 from .models import ApphookUrls
-from .report import FleetReport, is_good, reload_all, report_fleet, run_own_checks
-from .routes import Route, read_routes
 from .state import Reason
-from .status import get_status
 
+# What the page asks is imported when somebody opens it: Django imports this module at the start of
+# every process.
 if TYPE_CHECKING:
+    from .fleet import Worker
+    from .report import FleetReport
+    from .routes import Route
+
     ModelAdmin = admin.ModelAdmin[ApphookUrls]
 else:
     ModelAdmin = admin.ModelAdmin
@@ -104,6 +106,10 @@ class ApphookUrlsAdmin(ModelAdmin):
         return TemplateResponse(request, "admin/cms_urlreload/page.html", context)
 
     def _what_changes(self, request: HttpRequest) -> dict[str, Any]:
+        from .report import is_good, report_fleet, run_own_checks
+        from .routes import read_routes
+        from .status import get_status
+
         report = report_fleet()
         settings, _problems = read()
         return {
@@ -131,6 +137,8 @@ class ApphookUrlsAdmin(ModelAdmin):
         """Have all workers build their URLs anew."""
         if not (self.has_view_permission(request) and self.has_reload_permission(request)):
             raise PermissionDenied
+        from .report import reload_all
+
         reload_all()
         self.message_user(
             request,

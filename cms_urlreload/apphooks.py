@@ -2,20 +2,21 @@
 from those rows.
 
 The only module that uses what builds URLs in django CMS, private parts of it included. It follows
-``cms.appresolver._get_app_patterns`` with four differences: a database error is raised instead of
+``cms.appresolver._get_app_patterns`` with five differences: a database error is raised instead of
 read as "no apphooks"; nothing is published while it builds; what did not change is used again;
-and a permission check whose page is not found denies instead of allowing.
+the patterns of a page are made when they are asked for; and a permission check whose page is not
+found denies instead of allowing.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from cms import appresolver
 from cms.apphook_pool import apphook_pool
-from cms.appresolver import AppRegexURLResolver, get_app_urls, recurse_patterns
+from cms.appresolver import get_app_urls, recurse_patterns
 from cms.models import Page, PageUrl
 from cms.utils.decorators import cms_perms
 from django.conf import settings
@@ -23,18 +24,23 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponseBase
 from django.urls import URLPattern, URLResolver
-from django.urls.resolvers import RegexPattern
 from django.utils.translation import override
 
+from .hookresolver import Hooked, HookResolver, Pattern, is_appendable, literal_prefix
+
 View = Callable[..., HttpResponseBase]
-Pattern = URLPattern | URLResolver
 
 # Where a page keeps its place in the tree and its site: with a node of its own until django CMS
 # 4.1, in its own row since 5.0.
-_NODE = "node__" if any(field.name == "node" for field in Page._meta.get_fields()) else ""
+_NODE = "node__" if any(field.name == "node" for field in Page._meta.concrete_fields) else ""
 #: The model whose rows have the place in the tree and the site.
 TREE_MODEL: Any = Page._meta.get_field("node").related_model if _NODE else Page
-_NODE_RELATION = ("page__node",) if _NODE else ()
+_PAGE_FIELDS = [field.attname for field in Page._meta.concrete_fields]
+_NODE_FIELDS = [field.attname for field in TREE_MODEL._meta.concrete_fields] if _NODE else []
+#: Lookups, from PageUrl, of all columns of the page, and of its node.
+_PAGE_COLUMNS = tuple(
+    [f"page__{name}" for name in _PAGE_FIELDS] + [f"page__{_NODE}{name}" for name in _NODE_FIELDS]
+)
 #: Lookup, from PageUrl, of the column that orders apphooks against each other.
 TREE_PATH = f"page__{_NODE}path"
 #: Lookups, from PageUrl, of all other columns that decide routing, texts and integers. Since
@@ -52,14 +58,14 @@ class Hook(NamedTuple):
     """The resolver of one page's apphook, and all that it was made of."""
 
     ingredients: tuple[Any, ...]
-    resolver: AppRegexURLResolver
+    resolver: HookResolver
 
 
 class AppTree(NamedTuple):
     """All apphook resolvers of one state of the database, in the order in which they match."""
 
     hooks: dict[int, Hook]
-    resolvers: list[AppRegexURLResolver]
+    resolvers: list[HookResolver]
 
 
 def site_id() -> int | None:
@@ -95,68 +101,110 @@ def build(alias: str, previous: AppTree | None = None) -> AppTree:
     :param previous: a tree whose resolvers are used again for pages where nothing changed.
     """
     hooks: dict[int, Hook] = {}
-    flatten = _Flattener()
+    lists = _Lists()
     for page, urls in _by_page(alias):
         app = apphook_pool.get_apphook(page.application_urls)
         if app is None:
             continue  # registered no more; django CMS has warned
-        patterns = {url.language: _app_patterns(app, url) for url in urls}
+        patterns = {url.language: _app_patterns(app, page, url.language) for url in urls}
         ingredients = (
             app,
             page.application_namespace,
             _site_of(page),
-            tuple((url.language, url.path, flatten(patterns[url.language])) for url in urls),
+            tuple((*url, lists.flat(patterns[url.language])) for url in urls),
         )
         old = previous.hooks.get(page.pk) if previous else None
         if old is not None and old.ingredients == ingredients:
             hooks[page.pk] = old
         else:
-            hooks[page.pk] = Hook(ingredients, _resolver(app, page, urls, patterns))
+            hooks[page.pk] = Hook(ingredients, _resolver(app, page, urls, patterns, lists))
     return AppTree(hooks, [hook.resolver for hook in hooks.values()])
 
 
-def _by_page(alias: str) -> Iterable[tuple[Any, list[Any]]]:
+class _Url(NamedTuple):
+    language: str
+    path: str
+
+
+def _by_page(alias: str) -> Iterable[tuple[Any, list[_Url]]]:
     """Group the rows by page, later siblings first, without what would be hooked in twice."""
-    pages: dict[int, tuple[Any, list[Any]]] = {}
+    pages: dict[int, tuple[Any, list[_Url]]] = {}
     seen = set()
-    rows = routed_urls(alias).select_related("page", *_NODE_RELATION)
-    rows = rows.order_by(f"-{TREE_PATH}", "language", "pk")
-    for url in rows:
-        identity = (url.path, url.page.application_urls, url.language)
-        if identity not in seen:
-            seen.add(identity)
-            pages.setdefault(url.page_id, (url.page, []))[1].append(url)
+    # One object for each page, and none for each URL: most pages have not changed.
+    for language, path, application, page_id, *columns in _page_rows(alias, site_id()).all():
+        identity = (path, application, language)
+        if identity in seen:
+            continue
+        seen.add(identity)
+        if page_id not in pages:
+            pages[page_id] = (_page(alias, columns), [])
+        pages[page_id][1].append(_Url(language, path))
     return pages.values()
 
 
-def _app_patterns(app: Any, url: Any) -> list[Sequence[Pattern]]:
+@functools.lru_cache(maxsize=16)
+def _page_rows(alias: str, site: int | None) -> QuerySet[Any, Any]:
+    """Return the query for what resolvers are built from, unevaluated. To make it takes as long as
+    the server needs for it."""
+    # The site is in the rows' condition; it is a parameter here to be remembered by.
+    rows = routed_urls(alias).order_by(f"-{TREE_PATH}", "language", "pk")
+    return rows.values_list("language", "path", "page__application_urls", "page_id", *_PAGE_COLUMNS)
+
+
+def _page(alias: str, columns: list[Any]) -> Any:
+    """Return the page of a row, as a query for it would."""
+    page = Page.from_db(alias, _PAGE_FIELDS, columns[: len(_PAGE_FIELDS)])
+    if _NODE:
+        page.node = TREE_MODEL.from_db(alias, _NODE_FIELDS, columns[len(_PAGE_FIELDS) :])
+    return page
+
+
+def _app_patterns(app: Any, page: Any, language: str) -> list[Sequence[Pattern]]:
     """Return the lists of patterns that the app hangs on one URL of its page."""
-    with override(url.language):
-        return list(get_app_urls(app.get_urls(url.page, url.language)))
+    with override(language):
+        return list(get_app_urls(app.get_urls(page, language)))
 
 
 def _resolver(
-    app: Any, page: Any, urls: list[Any], patterns: dict[str, list[Sequence[Pattern]]]
-) -> AppRegexURLResolver:
-    resolver = AppRegexURLResolver(
-        RegexPattern(r""),
-        "app_resolver",
-        app_name=app.app_name,
-        namespace=page.application_namespace,
-    )
-    resolver.page_id = page.pk
+    app: Any,
+    page: Any,
+    urls: list[_Url],
+    patterns: dict[str, list[Sequence[Pattern]]],
+    lists: _Lists,
+) -> HookResolver:
+    hooked = {}
     for url in urls:
-        hooked: list[Pattern] = []
-        # A regular expression may be translated: it is read in the language of the URL.
-        with override(url.language):
-            for pattern_list in patterns[url.language]:
-                hooked += recurse_patterns(_prefix(url.path), pattern_list, page.pk)
-        if app.permissions:
-            _protect(hooked, app.exclude_permissions, page.pk)
-        if site_id() is None:
-            appresolver._set_site_filter(hooked, _site_of(page))
-        resolver.url_patterns_dict[url.language] = hooked
+        below = patterns[url.language]
+        make = functools.partial(_hook_in, app, page.pk, _site_of(page), url, below)
+        prefix = literal_prefix(_prefix(url.path), lists.are_appendable(below, url.language))
+        hooked[url.language] = Hooked(prefix, make)
+    resolver = HookResolver(
+        app.app_name,
+        page.application_namespace,
+        page.pk,
+        hooked,
+        lists.views(patterns.values()),
+    )
+    if lists.are_new(app, patterns):
+        # What is wrong with an app is to be found now, and not by a request.
+        list(resolver.url_patterns_dict.values())
     return resolver
+
+
+def _hook_in(
+    app: Any, page_id: int, page_site: int, url: _Url, below: list[Sequence[Pattern]]
+) -> list[Pattern]:
+    """Make the patterns of one URL of a page."""
+    hooked: list[Pattern] = []
+    # A regular expression may be translated: it is read in the language of the URL.
+    with override(url.language):
+        for pattern_list in below:
+            hooked += recurse_patterns(_prefix(url.path), pattern_list, page_id)
+    if app.permissions:
+        _protect(hooked, app.exclude_permissions, page_id)
+    if site_id() is None:
+        appresolver._set_site_filter(hooked, page_site)
+    return hooked
 
 
 def _prefix(path: str) -> str:
@@ -195,29 +243,62 @@ def _require_page(view: View, page_id: int) -> View:
     return with_page
 
 
-class _Flattener:
-    """Turns lists of patterns into tuples of all patterns below them, to be compared.
-
-    Patterns have no equality of their own, so this compares identities: an app that returns
-    the same objects is unchanged, one that makes new ones is built again. Most pages share few
-    lists, so each is walked once a build.
-    """
+class _Lists:
+    """What is to be known of the lists of patterns that apps return. Most pages share few lists,
+    so each is looked at once a build."""
 
     def __init__(self) -> None:
         # The list is kept beside the result, so that its id is not given to another meanwhile.
-        self._done: dict[int, tuple[Sequence[Pattern], tuple[Pattern, ...]]] = {}
+        self._flat: dict[int, tuple[Sequence[Pattern], tuple[Pattern, ...]]] = {}
+        self._appendable: dict[tuple[int, str], bool] = {}
+        self._views: dict[int, frozenset[str]] = {}
+        self._made: set[tuple[Any, ...]] = set()
 
-    def __call__(self, pattern_lists: Iterable[Sequence[Pattern]]) -> tuple[Any, ...]:
-        return tuple(self._flat(pattern_list) for pattern_list in pattern_lists)
+    def flat(self, lists: Iterable[Sequence[Pattern]]) -> tuple[tuple[Pattern, ...], ...]:
+        """Return all patterns in and below the lists, to be compared.
 
-    def _flat(self, patterns: Sequence[Pattern]) -> tuple[Pattern, ...]:
-        known = self._done.get(id(patterns))
+        Patterns have no equality of their own, so identities are compared: an app that returns
+        the same objects is unchanged, one that makes new ones is built again.
+        """
+        return tuple(self._flat_list(each) for each in lists)
+
+    def _flat_list(self, patterns: Sequence[Pattern]) -> tuple[Pattern, ...]:
+        known = self._flat.get(id(patterns))
         if known is None:
-            known = self._done[id(patterns)] = (patterns, tuple(self._walk(patterns)))
+            known = self._flat[id(patterns)] = (patterns, tuple(self._walk(patterns)))
         return known[1]
 
     def _walk(self, patterns: Sequence[Pattern]) -> Iterator[Pattern]:
         for pattern in patterns:
             yield pattern
             if isinstance(pattern, URLResolver):
-                yield from self._flat(pattern.url_patterns)
+                yield from self._flat_list(pattern.url_patterns)
+
+    def are_appendable(self, lists: Iterable[Sequence[Pattern]], language: str) -> bool:
+        """Whether a path that these match below another begins with that other."""
+        return all(self._is_appendable(each, language) for each in lists)
+
+    def _is_appendable(self, patterns: Sequence[Pattern], language: str) -> bool:
+        key = (id(patterns), language)
+        if key not in self._appendable:
+            with override(language):
+                self._appendable[key] = all(map(is_appendable, patterns))
+        return self._appendable[key]
+
+    def views(self, by_language: Iterable[Iterable[Sequence[Pattern]]]) -> set[str]:
+        """Return the names of all views."""
+        return {name for lists in by_language for each in lists for name in self._views_of(each)}
+
+    def _views_of(self, patterns: Sequence[Pattern]) -> frozenset[str]:
+        if id(patterns) not in self._views:
+            flat = self._flat_list(patterns)
+            names = (each.lookup_str for each in flat if isinstance(each, URLPattern))
+            self._views[id(patterns)] = frozenset(names)
+        return self._views[id(patterns)]
+
+    def are_new(self, app: Any, by_language: Mapping[str, Iterable[Sequence[Pattern]]]) -> bool:
+        """Whether this build has not come across an app with these lists yet."""
+        lists = tuple((name, *map(id, lists)) for name, lists in by_language.items())
+        known = (app, lists) in self._made
+        self._made.add((app, lists))
+        return not known

@@ -1,7 +1,7 @@
 """Puts new apphook resolvers into the URL trees of this process.
 
-The only module that uses private parts of Django's URL resolvers. It imports no module a second
-time and executes no user code.
+The only module, beside hookresolver, that uses private parts of Django's URL resolvers. It imports
+no module a second time and executes no user code.
 
 A tree is lists of resolvers. Each place where apphooks hang (``cms.urls``, wherever it is
 included) holds one *slot*; publishing puts another slot there, which is one assignment to one
@@ -12,19 +12,21 @@ what they know. The lists stay too, and so does what somebody appended to one of
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, MutableMapping, Sequence
 from types import ModuleType
 from typing import cast
 
 from asgiref.local import Local
 from cms import appresolver
 from cms.appresolver import AppRegexURLResolver
-from django.urls import URLPattern, URLResolver, clear_url_caches, get_resolver
+from django.urls import URLResolver, clear_url_caches, get_resolver
 from django.urls.resolvers import RegexPattern
+from django.utils.translation import get_language
 
-Pattern = URLPattern | URLResolver
+from .hookresolver import Pattern
 
 
 class Slot(URLResolver):
@@ -32,6 +34,62 @@ class Slot(URLResolver):
 
     def __init__(self, resolvers: Sequence[AppRegexURLResolver]) -> None:
         super().__init__(RegexPattern(r""), list(resolvers))
+
+
+class Trunk(URLResolver):
+    """A resolver on the way to a slot. It does not have those beside it look once more at what they
+    know already, as Django does: for a site with an admin that is most of the first reverse().
+    """
+
+    #: What was below a resolver, in a language, when it looked there last.
+    _settled: MutableMapping[tuple[int, str], tuple[URLResolver, list[Pattern]]]
+
+    def _populate(self) -> None:
+        language = get_language()
+        looks = {
+            # The resolver is kept as well, so that its id is not given to another.
+            (id(pattern), language): (pattern, below)
+            for pattern in self.url_patterns
+            if isinstance(pattern, URLResolver) and (below := _all_below(pattern)) is not None
+        }
+        settled = [
+            pattern
+            for key, (pattern, below) in looks.items()
+            if self._settled.get(key) == (pattern, below) and language in pattern._reverse_dict
+        ]
+        with _left_alone(settled):
+            super()._populate()
+        self._settled.update(looks)
+
+
+def _all_below(resolver: URLResolver, *above: URLResolver) -> list[Pattern] | None:
+    """Return all patterns below a resolver; None if one of them computes what is below it, or
+    includes itself."""
+    if type(resolver) is not URLResolver or resolver in above:
+        return None
+    found: list[Pattern] = []
+    for pattern in resolver.url_patterns:
+        found.append(pattern)
+        if isinstance(pattern, URLResolver):
+            below = _all_below(pattern, resolver, *above)
+            if below is None:
+                return None
+            found += below
+    return found
+
+
+@contextlib.contextmanager
+def _left_alone(resolvers: list[URLResolver]) -> Iterator[None]:
+    """Have Django pass these resolvers by when it populates the one above, in this thread: as it
+    does with one that it is in the middle of populating."""
+    marked = [each for each in resolvers if not getattr(each._local, "populating", False)]
+    for each in marked:
+        each._local.populating = True
+    try:
+        yield
+    finally:
+        for each in marked:
+            each._local.populating = False
 
 
 class Publisher:
@@ -123,6 +181,9 @@ class _Renewal:
         """Copy a resolver without what reverse() has put into it."""
         if id(resolver) not in self.copies:
             clone = copy.copy(resolver)
+            if type(clone) is URLResolver:
+                clone.__class__ = Trunk
+                vars(clone).setdefault("_settled", {})
             # What URLResolver.__init__() sets for _populate() to fill.
             vars(clone).update(
                 _reverse_dict={},

@@ -1,5 +1,7 @@
 """Offers the transport for PostgreSQL to the core. Starts no thread and makes no query."""
 
+from typing import Any
+
 from django.apps import AppConfig
 from django.db.models.signals import post_migrate
 
@@ -12,10 +14,10 @@ class CmsUrlReloadPgConfig(AppConfig):
 
     def ready(self) -> None:
         """Called by Django once all models are loaded."""
-        from . import checks, driver, upkeep
+        from . import checks, driver
 
         checks.register_all()
-        post_migrate.connect(upkeep.on_post_migrate, sender=self)
+        post_migrate.connect(on_post_migrate, sender=self)
         # psycopg is imported here and not when the listener starts: a fork in the middle of that
         # import would leave the child with half of it.
         if driver.missing() is None:
@@ -24,3 +26,10 @@ class CmsUrlReloadPgConfig(AppConfig):
             from .transport import PostgresTransport
 
             register("postgresql", PostgresTransport)
+
+
+def on_post_migrate(**kwargs: Any) -> None:
+    """Called by ``migrate``; what it needs is not imported by other commands and workers."""
+    from . import upkeep
+
+    upkeep.on_post_migrate(**kwargs)

@@ -12,7 +12,7 @@ from django.db import connections, router
 
 from cms_urlreload.conf import SETTING, read
 
-from . import driver, triggers, upkeep
+from . import driver
 
 
 def check_psycopg(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
@@ -100,6 +100,8 @@ def check_triggers(
 ) -> list[CheckMessage]:
     """The triggers are in. Asks the database, so it runs only where databases are named
     (``check --database default``, and before ``migrate``)."""
+    from . import triggers, upkeep  # not in every process
+
     found: list[CheckMessage] = []
     settings_read, _ = read()
     for alias in databases or ():

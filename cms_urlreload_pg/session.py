@@ -22,6 +22,8 @@ from .hearing import Counters, Hearing
 SLACK = 1.0
 #: Seconds after which a process that is in doubt, because nobody asks it anything, shows so.
 SHOW_DOUBT = 1.0
+#: Seconds until it is shown what is served anew: the request that it was built for comes first.
+SHOW_SERVED = 0.05
 #: Shortest time, in seconds, between two heartbeats of a process that builds its URLs from a
 #: replica: how often it is seen whether the replica has caught up.
 CATCH_UP = 0.25
@@ -160,7 +162,8 @@ class Session:
     def _beat(self, now: float) -> None:
         if self._beat_wanted:
             self._beat_wanted = False
-            soon = self._beaten_at + CATCH_UP if self._script.reads_elsewhere else now
+            elsewhere = self._script.reads_elsewhere
+            soon = self._beaten_at + CATCH_UP if elsewhere else now + SHOW_SERVED
             self._beat_at = min(self._beat_at, soon)
         if self._state.dirty != self.shows_doubt:
             # Before that, a request looks, as a rule, and then there is something else to show.

@@ -25,7 +25,6 @@ from cms_urlreload.state import Reason, State, Token
 from cms_urlreload.transports import Transport
 
 from .address import alias_parameters, application_name, listener_parameters, role
-from .examination import examine
 from .hearing import Counters
 from .listener import Listener
 from .probe import Probe, probe_channel
@@ -169,6 +168,8 @@ class PostgresTransport(Transport):
 
     def examine(self, settings: Settings) -> Iterable[Finding]:
         """Connect as the listener would, and see what comes."""
+        from .examination import examine  # by hand, in few processes
+
         return examine(settings, router.db_for_write(PageUrl))
 
     def stop(self) -> None:

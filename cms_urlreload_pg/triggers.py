@@ -94,12 +94,17 @@ def _function_sql(schema: str, table: Table) -> str:
                 ELSIF TG_OP = 'DELETE' THEN
                     changed := EXISTS (SELECT FROM old_rows o WHERE {table.routes("o")});
                 ELSIF TG_OP = 'UPDATE' THEN
-                    -- CASE: the JSON of a row is made only if an apphook hangs on it.
-                    changed := EXISTS (
-                        SELECT FROM old_rows o JOIN new_rows n ON n.id = o.id
-                        WHERE CASE WHEN {table.routes("o")} OR {table.routes("n")}
-                            THEN ROW({old}) IS DISTINCT FROM ROW({new}) ELSE false END
-                    );
+                    -- As a rule no apphook hangs on any of the rows; to see that, no join.
+                    changed := EXISTS (SELECT FROM new_rows n WHERE {table.routes("n")})
+                        OR EXISTS (SELECT FROM old_rows o WHERE {table.routes("o")});
+                    IF changed THEN
+                        -- CASE: the JSON of a row is made only if an apphook hangs on it.
+                        changed := EXISTS (
+                            SELECT FROM old_rows o JOIN new_rows n ON n.id = o.id
+                            WHERE CASE WHEN {table.routes("o")} OR {table.routes("n")}
+                                THEN ROW({old}) IS DISTINCT FROM ROW({new}) ELSE false END
+                        );
+                    END IF;
                 ELSE
                     changed := true;
                 END IF;

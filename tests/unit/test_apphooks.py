@@ -25,7 +25,7 @@ def described(resolvers: list[Any]) -> list[Any]:
     """All that decides what resolvers match, and what they lead to."""
 
     def describe(pattern: Any) -> Any:
-        what = (type(pattern).__name__, pattern.pattern.regex.pattern, pattern.page_id)
+        what = (isinstance(pattern, URLResolver), pattern.pattern.regex.pattern, pattern.page_id)
         if isinstance(pattern, URLResolver):
             below = [describe(each) for each in pattern.url_patterns]
             return (*what, pattern.app_name, pattern.namespace, below)

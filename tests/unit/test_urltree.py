@@ -265,6 +265,41 @@ def test_publish__shares_what_reverse_knows_of_other_resolvers() -> None:
         assert prefix().url_patterns[0] is admin
 
 
+def test_reverse__does_not_populate_again_what_did_not_change(urlconf: Any) -> None:
+    beside = path("beside/", include([path("one/", view, name="one")]))
+    root = urlconf("tests.beside_urls", i18n_patterns(beside, path("", include("cms.urls"))))
+    publisher = Publisher()
+    with override("en"):
+        for name in ("one", "two"):  # Django's own, then ours for the first time
+            publisher.publish([apphook(name, name)])
+            assert reverse("one", urlconf=root) == "/en/beside/one/"
+        before = beside.reverse_dict
+        publisher.publish([apphook("three", "three")])
+        assert reverse("three:list", urlconf=root) == "/en/three-en/"
+        assert reverse("one", urlconf=root) == "/en/beside/one/"
+        assert beside.reverse_dict is before
+    with override("de"):
+        assert reverse("one", urlconf=root) == "/de/beside/one/"
+        assert reverse("three:list", urlconf=root) == "/de/three-de/"
+
+
+def test_reverse__notices_what_was_appended_below_at_run_time(urlconf: Any) -> None:
+    inner = [path("one/", view, name="one")]
+    outer = [path("inner/", include(inner))]
+    root = urlconf(
+        "tests.appended_urls",
+        i18n_patterns(path("beside/", include(outer)), path("", include("cms.urls"))),
+    )
+    publisher = Publisher()
+    with override("en"):
+        for name in ("one", "two", "three"):
+            publisher.publish([apphook(name, name)])
+            assert reverse("one", urlconf=root) == "/en/beside/inner/one/"
+        inner.append(path("late/", view, name="late"))
+        publisher.publish([apphook("four", "four")])
+        assert reverse("late", urlconf=root) == "/en/beside/inner/late/"
+
+
 @override_settings(ROOT_URLCONF="tests.no_cms_urls")
 def test_publish__does_without_a_root_that_has_the_cms(urlconf: Any) -> None:
     urlconf("tests.no_cms_urls", [path("x/", view)])
