@@ -19,8 +19,8 @@ class CmsUrlReloadConfig(AppConfig):
         """
         if not apps.is_installed("cms"):
             raise ImproperlyConfigured(
-                "cms_urlreload is in INSTALLED_APPS, and django CMS is not: add 'cms', and what its "
-                "documentation lists."
+                "cms_urlreload is in INSTALLED_APPS, and django CMS is not: add 'cms', and what "
+                "its documentation lists."
             )
         super().import_models()
 

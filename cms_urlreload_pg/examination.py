@@ -75,11 +75,15 @@ def _token(connection: psycopg.Connection, settings: Settings, pages_alias: str)
             connection.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(assumed)))
         psycopg.ClientCursor(connection).execute(statement, parameters)
     except psycopg.Error as error:
+        elsewhere = isinstance(error, psycopg.errors.UndefinedTable)
         return Finding(
             "heartbeat",
             False,
             f"The listener's role cannot read what decides routing: {_line(error)}",
-            "GRANT it SELECT on the tables of django CMS and of CONFIG_MODELS.",
+            f"{_who(settings)} must lead to the database that has these tables, by the same "
+            "search_path; and 'manage.py migrate' makes them."
+            if elsewhere
+            else "GRANT it SELECT on the tables of django CMS and of CONFIG_MODELS.",
         )
     seconds = time.perf_counter() - began
     return Finding("heartbeat", True, f"The token was read in {seconds * 1000:.1f} ms.")
