@@ -4,29 +4,12 @@ from __future__ import annotations
 
 import ast
 import subprocess
-import sys
 import venv
 import zipfile
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("cms_urlreload", "cms_urlreload_pg")
-
-
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("dist")
-    subprocess.run(
-        [sys.executable, "-m", "build", "--outdir", str(out), str(ROOT)],
-        check=True,
-        capture_output=True,
-        timeout=300,
-    )
-    [path] = out.glob("*.whl")
-    assert list(out.glob("*.tar.gz"))
-    return path
 
 
 def test_the_wheel_has_each_file_of_the_packages_and_no_other(wheel: Path) -> None:
