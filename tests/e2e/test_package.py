@@ -62,7 +62,7 @@ print([message.id for message in run_checks() if message.id.startswith("cms_urlr
 from cms_urlreload.tasks import ensure_fresh
 from cms_urlreload import process
 ensure_fresh()
-print(process.state.applied is not None, process.get_transport().name)
+print(process.state.applied is not None, process.get_transport().mode.current.name)
 """
 
 
