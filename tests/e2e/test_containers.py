@@ -104,7 +104,7 @@ def test_compose__an_editors_change_in_one_container_is_right_on_each_worker_of_
     assert "WRONG" not in doctor
     with psycopg.connect(DATABASE) as connection:
         rows = connection.execute(
-            "SELECT DISTINCT application_name LIKE 'cms-urlreload%', client_addr "
+            "SELECT DISTINCT application_name LIKE 'cms-urlreload %', client_addr "
             "FROM pg_stat_activity WHERE datname = 'demo' AND pid <> pg_backend_pid()"
         ).fetchall()
     assert len({place for is_listener, place in rows if is_listener}) == 2
