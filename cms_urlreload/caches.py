@@ -27,9 +27,11 @@ _STAMP = "_cms_urlreload_served"
 
 
 def key_by_token(state: State) -> None:
-    """Add the token that is served to the keys of cached menus and pages; once in a process."""
-    _key_menus(state)
-    _key_pages(state)
+    """Add the token that is served to the keys of cached menus and pages; once in a process, also
+    where a test changes INSTALLED_APPS, and so has each app made ready again."""
+    if not hasattr(page_cache._page_cache_key, "__wrapped__"):
+        _key_menus(state)
+        _key_pages(state)
 
 
 def _served(state: State) -> str:

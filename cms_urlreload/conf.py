@@ -22,6 +22,10 @@ SETTING = "CMS_URLRELOAD"
 # https://www.postgresql.org/docs/current/sql-listen.html
 MAX_CHANNEL_BYTES = 63
 
+#: Longest duration, in seconds: a day. A number that is given in another unit is found by it, and
+#: epoll waits no longer than 24 days.
+MAX_SECONDS = 86400
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -66,28 +70,27 @@ class Problem:
         return f"{self.message} {self.hint}"
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and value == value
+def _seconds(value: object, least: float, including: bool = True) -> bool:
+    """Whether this is a number in the range; NaN is none."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    return (least <= value if including else least < value) and value <= MAX_SECONDS
 
 
 def _not_negative(value: object) -> str | None:
-    if _is_number(value) and 0 <= value < float("inf"):  # type: ignore[operator]
-        return None
-    return "a number of seconds, 0 or more"
+    return None if _seconds(value, 0) else f"a number of seconds, 0 to {MAX_SECONDS}"
 
 
 def _positive(value: object) -> str | None:
-    if _is_number(value) and 0 < value < float("inf"):  # type: ignore[operator]
+    if _seconds(value, 0, including=False):
         return None
-    return "a number of seconds above 0"
+    return f"a number of seconds above 0, and no more than {MAX_SECONDS}"
 
 
 def _connect_timeout(value: object) -> str | None:
     # libpq counts whole seconds and rounds 1 up to 2.
     # https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNECT-CONNECT-TIMEOUT
-    if _is_number(value) and 2 <= value < float("inf"):  # type: ignore[operator]
-        return None
-    return "a number of seconds, 2 or more"
+    return None if _seconds(value, 2) else f"a number of seconds, 2 to {MAX_SECONDS}"
 
 
 def _channel(value: object) -> str | None:

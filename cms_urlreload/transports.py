@@ -92,6 +92,10 @@ class PollingTransport(Transport):
         self.mode.poll(self.mode.current.reason, level=logging.DEBUG)
 
 
+#: The app that registers a transport for a kind of database (``connection.vendor``), where there
+#: is one: for a check that names it. Nothing of it is imported.
+APPS = {"postgresql": "cms_urlreload_pg"}
+
 Factory = Callable[[State], Transport]
 _factories: dict[str, Factory] = {}
 

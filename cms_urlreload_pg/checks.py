@@ -1,18 +1,40 @@
-"""System checks: is there a driver to listen with, and a PostgreSQL to listen to."""
+"""System checks: is there a driver to listen with, a PostgreSQL to listen to, and sense in how.
+
+docs/checks.md has each id, with what to do.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from django.apps import AppConfig
-from django.core import checks
+from django.apps import AppConfig, apps
+from django.core import checks, mail
 from django.core.checks import CheckMessage, Error, Info, Tags, register
 from django.db import connections, router
 
 from cms_urlreload.conf import SETTING, read
 
 from . import driver
+
+#: Longest HEARTBEAT_TIMEOUT, in seconds, that is taken to be meant.
+SENSIBLE_TIMEOUT = 60
+
+
+def check_core_installed(
+    app_configs: Sequence[AppConfig] | None, **kwargs: Any
+) -> list[CheckMessage]:
+    """The app that this one is the transport of."""
+    if apps.is_installed("cms_urlreload"):
+        return []
+    return [
+        Error(
+            "cms_urlreload_pg is in INSTALLED_APPS, and cms_urlreload is not: changes by Django's "
+            "ORM are not announced, and what is wrong is not told.",
+            hint="Add 'cms_urlreload' to INSTALLED_APPS.",
+            id="cms_urlreload_pg.E006",
+        )
+    ]
 
 
 def check_psycopg(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
@@ -73,6 +95,14 @@ def check_listen_address(
         )
     if options.listen_dsn is not None and driver.missing() is None:
         found += _check_dsn(options.listen_dsn)
+    if options.listen_dsn is not None and alias is not None:
+        found.append(
+            checks.Warning(
+                f"{SETTING} has both LISTEN_DSN and LISTEN_DATABASE; {alias!r} is not used.",
+                hint="Remove one of the two.",
+                id="cms_urlreload_pg.W009",
+            )
+        )
     return found
 
 
@@ -95,6 +125,39 @@ def _check_dsn(dsn: str) -> list[CheckMessage]:
     return []
 
 
+def check_heartbeat_timeout(
+    app_configs: Sequence[AppConfig] | None, **kwargs: Any
+) -> list[CheckMessage]:
+    """A connection that has gone silent is found before anybody complains."""
+    options, _ = read()
+    if options.heartbeat_timeout <= SENSIBLE_TIMEOUT:
+        return []
+    return [
+        checks.Warning(
+            f"{SETTING}['HEARTBEAT_TIMEOUT'] is {options.heartbeat_timeout:g} seconds: for so long "
+            "a worker whose connection has gone silent serves old URLs, and does not poll.",
+            hint="Leave it out (5 seconds); a server that answers later than that is overloaded.",
+            id="cms_urlreload_pg.W007",
+        )
+    ]
+
+
+def check_test_run(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    """Nothing listens to the database that a test runner wants to drop."""
+    options, _ = read()
+    # What setup_test_environment() does, whichever test runner calls it.
+    if options.listen is not True or not hasattr(mail, "outbox"):
+        return []
+    return [
+        checks.Warning(
+            f"{SETTING}['LISTEN'] is True, and this is a test run: a listener keeps the test "
+            "database from being dropped.",
+            hint="Leave it out, and set it to True in those tests that need it.",
+            id="cms_urlreload_pg.W008",
+        )
+    ]
+
+
 def check_triggers(
     app_configs: Sequence[AppConfig] | None, databases: Sequence[str] | None = None, **kwargs: Any
 ) -> list[CheckMessage]:
@@ -102,29 +165,41 @@ def check_triggers(
     (``check --database default``, and before ``migrate``)."""
     from . import triggers, upkeep  # not in every process
 
+    options, _ = read()
     found: list[CheckMessage] = []
-    settings_read, _ = read()
     for alias in databases or ():
         connection = connections[alias]
         if not upkeep.concerns(connection):
             continue
-        without = triggers.missing(connection, settings_read.channel)
+        without = triggers.missing(connection, options.channel)
         if without:
-            found.append(
-                checks.Warning(
-                    f"In the database {alias!r}, the triggers that announce changes of apphook "
-                    f"URLs are not there, or not up to date, on {', '.join(without)}. Changes "
-                    "made past Django's signals are found by the heartbeat only.",
-                    hint="Run 'manage.py migrate cms_urlreload_pg' as the role that owns these "
-                    "tables.",
-                    id="cms_urlreload_pg.W005",
-                )
-            )
+            others = triggers.channels(connection) - {options.channel}
+            found.append(_without_triggers(alias, without, others, options.channel))
     return found
+
+
+def _without_triggers(
+    alias: str, tables: Sequence[str], others: Iterable[str], channel: str
+) -> CheckMessage:
+    said = f" They announce on {', '.join(map(repr, sorted(others)))}, and not on {channel!r}."
+    return checks.Warning(
+        f"In the database {alias!r}, the triggers that announce changes of apphook URLs are not "
+        f"there, or not up to date, on {', '.join(tables)}.{said if others else ''} Changes made "
+        "past Django's signals are found by the heartbeat only.",
+        hint="Run 'manage.py migrate cms_urlreload_pg' as the role that owns these tables.",
+        id="cms_urlreload_pg.W005",
+    )
 
 
 def register_all() -> None:
     """Register the checks of this module; called by the app's ready()."""
-    for check in (check_psycopg, check_vendor, check_listen_address):
+    for check in (
+        check_core_installed,
+        check_psycopg,
+        check_vendor,
+        check_listen_address,
+        check_heartbeat_timeout,
+        check_test_run,
+    ):
         register(check)
     register(check_triggers, Tags.database)

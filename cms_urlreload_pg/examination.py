@@ -33,7 +33,7 @@ def examine(settings: Settings, pages_alias: str) -> Iterable[Finding]:
         began = time.perf_counter()
         connection = psycopg.connect(**{**parameters, "application_name": _NAME}, autocommit=True)
     except (psycopg.Error, ImproperlyConfigured, ConnectionDoesNotExist) as error:
-        yield Finding("address", False, f"No connection: {_line(error)}", _who(settings))
+        yield Finding("address", False, f"No connection: {_line(error)}", _correct(settings))
         return
     with connection:
         yield Finding("address", True, _address(connection, time.perf_counter() - began))
@@ -54,8 +54,9 @@ def _address(connection: psycopg.Connection, seconds: float) -> str:
 def _room(connection: psycopg.Connection) -> Finding:
     used, most = _row(
         connection,
-        "SELECT count(*), current_setting('max_connections')::int FROM pg_stat_activity "
-        "WHERE backend_type = 'client backend'",
+        # Not pg_stat_activity, which shows not everybody what a session is.
+        "SELECT sum(numbackends)::int, current_setting('max_connections')::int "
+        "FROM pg_stat_database",
     )
     return Finding(
         "connections",
@@ -74,11 +75,15 @@ def _token(connection: psycopg.Connection, settings: Settings, pages_alias: str)
             connection.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(assumed)))
         psycopg.ClientCursor(connection).execute(statement, parameters)
     except psycopg.Error as error:
+        elsewhere = isinstance(error, psycopg.errors.UndefinedTable)
         return Finding(
             "heartbeat",
             False,
             f"The listener's role cannot read what decides routing: {_line(error)}",
-            "GRANT it SELECT on the tables of django CMS and of CONFIG_MODELS.",
+            f"{_who(settings)} must lead to the database that has these tables, by the same "
+            "search_path; and 'manage.py migrate' makes them."
+            if elsewhere
+            else "GRANT it SELECT on the tables of django CMS and of CONFIG_MODELS.",
         )
     seconds = time.perf_counter() - began
     return Finding("heartbeat", True, f"The token was read in {seconds * 1000:.1f} ms.")
@@ -89,11 +94,26 @@ def _hearing(connection: psycopg.Connection, settings: Settings, pages_alias: st
     channel = probe_channel()
     connection.execute(listen_statement(channel))
     parameters = {**alias_parameters(settings, pages_alias), "application_name": _NAME}
-    with psycopg.connect(**parameters, autocommit=True) as other:
-        began = time.perf_counter()
-        other.execute("SELECT pg_notify(%s, '')", [channel])
-        heard = list(connection.notifies(timeout=settings.heartbeat_timeout, stop_after=1))
-        seconds = time.perf_counter() - began
+    try:
+        with psycopg.connect(**parameters, autocommit=True) as other:
+            began = time.perf_counter()
+            other.execute("SELECT pg_notify(%s, '')", [channel])
+            heard = list(connection.notifies(timeout=settings.heartbeat_timeout, stop_after=1))
+            seconds = time.perf_counter() - began
+    except psycopg.errors.InsufficientPrivilege as error:
+        return Finding(
+            "probe",
+            False,
+            f"The site's role may not notify: {_line(error)}",
+            "GRANT it EXECUTE ON FUNCTION pg_notify(text, text).",
+        )
+    except psycopg.Error as error:
+        return Finding(
+            "probe",
+            False,
+            f"The site's own connection, which is to notify, failed: {_line(error)}",
+            f"Correct DATABASES[{pages_alias!r}], or see that the server has room for it.",
+        )
     connection.execute("UNLISTEN *")
     if not heard:
         return Finding(
@@ -115,6 +135,13 @@ def _who(settings: Settings) -> str:
     if settings.listen_database is not None:
         return f"DATABASES[{settings.listen_database!r}]"
     return "DATABASES"
+
+
+def _correct(settings: Settings) -> str:
+    return (
+        f"Correct {_who(settings)}: it must lead to the PostgreSQL server that pages are written "
+        "to (a standby is none), with a role that may connect to their database."
+    )
 
 
 def _row(connection: psycopg.Connection, statement: str) -> Any:

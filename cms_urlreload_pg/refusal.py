@@ -30,7 +30,9 @@ class Refusal(NamedTuple):
 def refusal(settings: Settings) -> Refusal | None:
     """Return why this process may not listen now; None if it may."""
     if settings.listen is False:
-        return Refusal(f"{SETTING}['LISTEN'] is False.")
+        return Refusal(
+            f"{SETTING}['LISTEN'] is False.", "Leave it out to have this process told of changes."
+        )
     # What setup_test_environment() does, whichever test runner calls it.
     if settings.listen is None and hasattr(mail, "outbox"):
         return Refusal(

@@ -42,6 +42,7 @@ def database_from_url(url: str) -> dict[str, Any]:
         **_server(parts),
         "CONN_MAX_AGE": int(os.environ.get("DEMO_CONN_MAX_AGE", "60")),
         "CONN_HEALTH_CHECKS": _flag("DEMO_CONN_HEALTH_CHECKS"),
+        "DISABLE_SERVER_SIDE_CURSORS": _flag("DEMO_DISABLE_SERVER_SIDE_CURSORS"),
         "OPTIONS": dict(parse_qsl(parts.query)),
     }
 

@@ -7,6 +7,8 @@ import functools
 import json
 import re
 import secrets
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
@@ -18,7 +20,7 @@ import pytest
 from cms_urlreload.state import Token
 from cms_urlreload_pg.token_sql import token_sql
 from tests.demo.editor import Editor
-from tests.demo.site import DemoSite, Worker
+from tests.demo.site import ROOT, DemoSite, Worker
 from tests.support.postgres import (
     PostgresServer,
     Server,
@@ -310,6 +312,21 @@ def own_database(own_server: PostgresServer, _own_server: OwnServer) -> Iterator
 def start_own(own_database: Database, start_on: Callable[..., Fleet]) -> Callable[..., Fleet]:
     """Start the site on a server that the test may stop."""
     return functools.partial(start_on, own_database)
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """This distribution, built from its source archive, which lies beside it."""
+    out = tmp_path_factory.mktemp("dist")
+    subprocess.run(
+        [sys.executable, "-m", "build", "--outdir", str(out), str(ROOT)],
+        check=True,
+        capture_output=True,
+        timeout=300,
+    )
+    [path] = out.glob("*.whl")
+    assert list(out.glob("*.tar.gz"))
+    return path
 
 
 @pytest.fixture

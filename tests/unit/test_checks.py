@@ -6,15 +6,20 @@ from typing import Any
 import pytest
 from django.core import checks as django_checks
 from django.core.checks import Error, Info, run_checks
+from django.test import modify_settings
 
 from cms_urlreload import checks
 from cms_urlreload_pg import checks as pg_checks
 from cms_urlreload_pg import driver
+from tests.support.versions import since_cms, tree_model, until_cms
 
 OURS = checks.MIDDLEWARE
 CORE = checks.CORE_MIDDLEWARE
+ALDRYN = "aldryn_apphook_reload.middleware.ApphookReloadMiddleware"
 LOCALE = "django.middleware.locale.LocaleMiddleware"
 SECURITY = "django.middleware.security.SecurityMiddleware"
+#: Those with triggers.
+TABLES = {"cms_page", "cms_pageurl", "cms_urlconfrevision", tree_model()._meta.db_table}
 
 # Django's own check of URLs has django CMS build the apphooks.
 pytestmark = pytest.mark.django_db
@@ -65,9 +70,41 @@ def test_middleware__is_missing(settings: Any) -> None:
     assert checks.check_middleware_order(None) == []
 
 
-def test_middleware__stands_beside_that_of_django_cms(settings: Any) -> None:
-    settings.MIDDLEWARE = [OURS, CORE]
-    assert checks.check_middleware_installed(None) == [checks.E002]
+@pytest.mark.parametrize("other", [CORE, ALDRYN])
+def test_middleware__stands_beside_another_for_the_same_job(other: str, settings: Any) -> None:
+    settings.MIDDLEWARE = [OURS, other]
+    assert checks.check_middleware_installed(None) == [
+        Error(
+            f"Both {OURS} and {other} are in MIDDLEWARE: that one queries the database on every "
+            "request, and while it reloads, apphooks are missing.",
+            hint=f"Remove {other}.",
+            id="cms_urlreload.E002",
+        )
+    ]
+
+
+@pytest.mark.parametrize("other", [CORE, ALDRYN])
+def test_middleware__is_another_for_the_same_job(other: str, settings: Any) -> None:
+    settings.MIDDLEWARE = [SECURITY, other]
+    assert checks.check_middleware_installed(None) == [
+        django_checks.Warning(
+            f"{OURS} is not in MIDDLEWARE, and {other} is: processes that answer requests follow "
+            "what that one notices, at a query for each of them.",
+            hint=f"Put {OURS} in the place of {other}.",
+            id="cms_urlreload.W001",
+        )
+    ]
+
+
+def test_middleware__is_misspelled(settings: Any) -> None:
+    settings.MIDDLEWARE = ["cms_urlreload.middleware.UrlReload", LOCALE]
+    assert checks.check_middleware_installed(None) == [
+        Error(
+            "MIDDLEWARE has 'cms_urlreload.middleware.UrlReload', and there is no such middleware.",
+            hint=f"Write it as '{OURS}'.",
+            id="cms_urlreload.E007",
+        )
+    ]
 
 
 def test_middleware__is_too_low(settings: Any) -> None:
@@ -154,3 +191,135 @@ def test_listen_dsn__is_wrong__and_not_shown(settings: Any) -> None:
 def test_listen_dsn__is_right(dsn: str, settings: Any) -> None:
     settings.CMS_URLRELOAD = {"LISTEN_DSN": dsn}
     assert pg_checks.check_listen_address(None) == []
+
+
+def test_listen_dsn__makes_listen_database_useless(settings: Any) -> None:
+    settings.CMS_URLRELOAD = {"LISTEN_DSN": "host=h", "LISTEN_DATABASE": "default"}
+    assert pg_checks.check_listen_address(None) == [
+        django_checks.Warning(
+            "CMS_URLRELOAD has both LISTEN_DSN and LISTEN_DATABASE; 'default' is not used.",
+            hint="Remove one of the two.",
+            id="cms_urlreload_pg.W009",
+        )
+    ]
+
+
+@pytest.mark.parametrize("name", ["CMS_URL_RELOAD", "CMS_URLRELOAD_CHANNEL"])
+def test_a_setting_that_nobody_reads(name: str, settings: Any) -> None:
+    setattr(settings, name, "news")
+    assert found() == [
+        django_checks.Warning(
+            f"The setting {name} is read by nobody.",
+            hint="All options are keys of one dictionary, CMS_URLRELOAD.",
+            id="cms_urlreload.W005",
+        )
+    ]
+
+
+def test_config_models__are_in_another_database(settings: Any) -> None:
+    settings.CMS_URLRELOAD = {"CONFIG_MODELS": ["news.Story"]}
+    settings.DATABASE_ROUTERS = ["tests.unit.test_checks.StoriesInLite"]
+    assert checks.check_config_databases(None) == [
+        django_checks.Warning(
+            "CMS_URLRELOAD['CONFIG_MODELS'] names 'news.Story', whose rows are in the database "
+            "'lite' and the pages in 'default': they do not count for the token.",
+            hint="Leave it out, and send cms.signals.urls_need_reloading after each change.",
+            id="cms_urlreload.W006",
+        )
+    ]
+
+
+class StoriesInLite:
+    def db_for_read(self, model: Any, **hints: Any) -> str | None:
+        return "lite" if model._meta.app_label == "news" else None
+
+
+@until_cms((5, 0), "SITE_ID may be missing")
+def test_site_id__is_missing(settings: Any) -> None:
+    del settings.SITE_ID
+    assert checks.check_site_id(None) == [
+        Error(
+            "SITE_ID is not set: django CMS needs it before version 5.1.",
+            hint="Set it, in the settings of each site's processes.",
+            id="cms_urlreload.E009",
+        )
+    ]
+
+
+@since_cms((5, 1), "SITE_ID must be set")
+def test_site_id__may_be_missing(settings: Any) -> None:
+    del settings.SITE_ID
+    assert checks.check_site_id(None) == []
+
+
+def test_apps__what_pushes_is_not_installed() -> None:
+    with modify_settings(INSTALLED_APPS={"remove": "cms_urlreload_pg"}):
+        assert checks.check_push(None) == [
+            django_checks.Warning(
+                "The pages are in the database 'default', which could push, and is polled: "
+                "cms_urlreload_pg is not in INSTALLED_APPS.",
+                hint="Add 'cms_urlreload_pg' to INSTALLED_APPS, and run 'manage.py migrate'. If "
+                "polling is meant to be so, silence this with "
+                'SILENCED_SYSTEM_CHECKS = ["cms_urlreload.W010"].',
+                id="cms_urlreload.W010",
+            )
+        ]
+
+
+def test_apps__what_pushes_is_not_wanted(settings: Any) -> None:
+    settings.DATABASE_ROUTERS = ["tests.unit.test_checks.ToLite"]
+    assert checks.check_push(None) == []
+
+
+def test_apps__cms_urlreload_is_not_installed() -> None:
+    with modify_settings(INSTALLED_APPS={"remove": "cms_urlreload"}):
+        assert pg_checks.check_core_installed(None) == [
+            Error(
+                "cms_urlreload_pg is in INSTALLED_APPS, and cms_urlreload is not: changes by "
+                "Django's ORM are not announced, and what is wrong is not told.",
+                hint="Add 'cms_urlreload' to INSTALLED_APPS.",
+                id="cms_urlreload_pg.E006",
+            )
+        ]
+
+
+def test_heartbeat_timeout__is_longer_than_sense(settings: Any) -> None:
+    settings.CMS_URLRELOAD = {"HEARTBEAT_TIMEOUT": 5000}
+    assert found() == [
+        django_checks.Warning(
+            "CMS_URLRELOAD['HEARTBEAT_TIMEOUT'] is 5000 seconds: for so long a worker whose "
+            "connection has gone silent serves old URLs, and does not poll.",
+            hint="Leave it out (5 seconds); a server that answers later than that is overloaded.",
+            id="cms_urlreload_pg.W007",
+        )
+    ]
+
+
+def test_listen__is_true_in_a_test_run(settings: Any) -> None:
+    settings.CMS_URLRELOAD = {"LISTEN": True}
+    assert found() == [
+        django_checks.Warning(
+            "CMS_URLRELOAD['LISTEN'] is True, and this is a test run: a listener keeps the test "
+            "database from being dropped.",
+            hint="Leave it out, and set it to True in those tests that need it.",
+            id="cms_urlreload_pg.W008",
+        )
+    ]
+
+
+def test_listen__is_true_outside_of_a_test_run(settings: Any, monkeypatch: Any) -> None:
+    settings.CMS_URLRELOAD = {"LISTEN": True}
+    monkeypatch.delattr("django.core.mail.outbox")
+    assert found() == []
+
+
+def test_triggers__announce_on_another_channel(settings: Any) -> None:
+    settings.CMS_URLRELOAD = {"CHANNEL": "other"}
+    [message] = pg_checks.check_triggers(None, databases=["default"])
+    assert message == django_checks.Warning(
+        "In the database 'default', the triggers that announce changes of apphook URLs are not "
+        f"there, or not up to date, on {', '.join(sorted(TABLES))}. They announce on 'apphooks', "
+        "and not on 'other'. Changes made past Django's signals are found by the heartbeat only.",
+        hint="Run 'manage.py migrate cms_urlreload_pg' as the role that owns these tables.",
+        id="cms_urlreload_pg.W005",
+    )

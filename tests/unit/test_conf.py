@@ -23,14 +23,23 @@ def test_parse__knows_each_field() -> None:
 @pytest.mark.parametrize(
     ("key", "value", "words"),
     [
-        ("POLL_INTERVAL", -1, "must be a number of seconds, 0 or more, not -1"),
-        ("POLL_INTERVAL", "1", "must be a number of seconds, 0 or more, not '1'"),
+        ("POLL_INTERVAL", -1, "must be a number of seconds, 0 to 86400, not -1"),
+        ("POLL_INTERVAL", "1", "must be a number of seconds, 0 to 86400, not '1'"),
         ("POLL_INTERVAL", True, "not True"),
         ("POLL_INTERVAL", float("nan"), "not nan"),
         ("POLL_INTERVAL", float("inf"), "not inf"),
-        ("HEARTBEAT_INTERVAL", 0, "must be a number of seconds above 0, not 0"),
-        ("HEARTBEAT_TIMEOUT", None, "must be a number of seconds above 0, not None"),
-        ("CONNECT_TIMEOUT", 1, "must be a number of seconds, 2 or more, not 1"),
+        (
+            "HEARTBEAT_INTERVAL",
+            0,
+            "must be a number of seconds above 0, and no more than 86400, not 0",
+        ),
+        (
+            "HEARTBEAT_TIMEOUT",
+            None,
+            "must be a number of seconds above 0, and no more than 86400, not None",
+        ),
+        ("HEARTBEAT_INTERVAL", 10_000_000, "not 10000000"),
+        ("CONNECT_TIMEOUT", 1, "must be a number of seconds, 2 to 86400, not 1"),
         ("CHANNEL", "", "must be a name of 1 to 63 bytes"),
         ("CHANNEL", "ü" * 32, "must be a name of 1 to 63 bytes"),
         ("CHANNEL", "a\0b", "without a null character"),

@@ -167,6 +167,23 @@ def test_a_role_that_may_write_and_not_read_the_pages__may_still_write(
         sql("DROP ROLE url_writer")
 
 
+def test_a_role_that_may_not_notify__may_still_write(pages: Any, ear: Ear) -> None:
+    sql("DROP ROLE IF EXISTS silent_writer")
+    sql("CREATE ROLE silent_writer")
+    sql("GRANT SELECT, UPDATE ON ALL TABLES IN SCHEMA public TO silent_writer")
+    sql("REVOKE EXECUTE ON FUNCTION pg_notify(text, text) FROM PUBLIC")
+    try:
+        with transaction.atomic():
+            sql("SET LOCAL ROLE silent_writer")
+            assert pages["news"].urls.update(path="written") == 1
+        assert ear.heard() == 0
+        assert pages["news"].urls.get().path == "written"
+    finally:
+        sql("GRANT EXECUTE ON FUNCTION pg_notify(text, text) TO PUBLIC")
+        sql("DROP OWNED BY silent_writer")
+        sql("DROP ROLE silent_writer")
+
+
 @pytest.fixture
 def restored() -> Iterator[None]:
     """Whatever the test did, the triggers are as they were."""
