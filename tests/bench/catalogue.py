@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
-
+from tests.bench import (
+    check,
+    edits,
+    heartbeats,
+    idle,
+    listeners,
+    notify,
+    refresh,
+    startup,
+    storm,
+    throughput,
+    triggers,
+)
 from tests.bench.measure import Measure, Scale
 
-_MODULES = (
-    "throughput",
-    "check",
-    "notify",
-    "edits",
-    "refresh",
-    "storm",
-    "idle",
-    "heartbeats",
-    "triggers",
-    "listeners",
-    "startup",
+_MEASURES: tuple[Measure, ...] = (
+    *throughput.MEASURES,
+    *check.MEASURES,
+    *notify.MEASURES,
+    *edits.MEASURES,
+    *refresh.MEASURES,
+    *storm.MEASURES,
+    *idle.MEASURES,
+    *heartbeats.MEASURES,
+    *triggers.MEASURES,
+    *listeners.MEASURES,
+    *startup.MEASURES,
 )
 #: By the number of the row: seconds, and rounds.
 _BUDGETS = {
@@ -41,12 +51,7 @@ _BUDGETS = {
 
 def measures() -> list[Measure]:
     """Return all measures, by number."""
-    found: list[Measure] = []
-    for name in _MODULES:
-        module = f"tests.bench.{name}"
-        if importlib.util.find_spec(module) is not None:
-            found += importlib.import_module(module).MEASURES
-    return sorted(found, key=lambda measure: measure.number)
+    return sorted(_MEASURES, key=lambda measure: measure.number)
 
 
 def scale(measure: Measure, *, quick: bool, seconds: float | None = None) -> Scale:

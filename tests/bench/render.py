@@ -129,7 +129,7 @@ def verdict(figure: Data) -> str:
 
 
 def _detail(result: Data) -> Iterator[str]:
-    yield from ("", f"#### {result['number']}. {result['title']}", "")
+    yield from ("", f"### {result['number']}. {result['title']}", "")
     yield from (f"* {note}" for note in result["notes"])
     if result["samples"]:
         medians = (
