@@ -85,11 +85,21 @@ class Transport:
 
 class PollingTransport(Transport):
     """Hears nothing, so nothing is vouched for longer than the poll interval: for databases that
-    cannot push."""
+    cannot push.
+
+    :param remedy: what to do if it could push; "" where it is meant to be so, which the log need
+        not have.
+    """
+
+    def __init__(
+        self, state: State, reason: str = "it is meant to be so.", remedy: str = ""
+    ) -> None:
+        super().__init__(state, reason)
+        self._told = (reason, remedy, logging.WARNING if remedy else logging.DEBUG)
 
     def ensure_started(self) -> None:
-        """Tell that this process polls; not to the log, for it is meant to be so."""
-        self.mode.poll(self.mode.current.reason, level=logging.DEBUG)
+        """Tell that this process polls."""
+        self.mode.poll(*self._told)
 
 
 #: The app that registers a transport for a kind of database (``connection.vendor``), where there

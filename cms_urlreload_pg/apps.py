@@ -1,5 +1,6 @@
 """Offers the transport for PostgreSQL to the core. Starts no thread and makes no query."""
 
+from functools import partial
 from typing import Any
 
 from django.apps import AppConfig
@@ -14,18 +15,22 @@ class CmsUrlReloadPgConfig(AppConfig):
 
     def ready(self) -> None:
         """Called by Django once all models are loaded."""
+        from cms_urlreload.transports import PollingTransport, register
+
         from . import checks, driver
 
         checks.register_all()
         post_migrate.connect(on_post_migrate, sender=self)
         # psycopg is imported here and not when the listener starts: a fork in the middle of that
         # import would leave the child with half of it.
-        if driver.missing() is None:
-            from cms_urlreload.transports import register
+        trouble = driver.missing()
+        if trouble is not None:
+            reason = f"cms_urlreload_pg cannot listen: {trouble}."
+            register("postgresql", partial(PollingTransport, reason=reason, remedy=driver.REMEDY))
+            return
+        from .transport import PostgresTransport
 
-            from .transport import PostgresTransport
-
-            register("postgresql", PostgresTransport)
+        register("postgresql", PostgresTransport)
 
 
 def on_post_migrate(**kwargs: Any) -> None:

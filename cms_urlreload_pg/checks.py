@@ -45,7 +45,7 @@ def check_psycopg(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> lis
     return [
         checks.Warning(
             f"cms_urlreload_pg cannot listen: {trouble}. The database is polled instead.",
-            hint='Install it: pip install "django-cms-urlreload[postgres]".',
+            hint=driver.REMEDY,
             id="cms_urlreload_pg.W001",
         )
     ]

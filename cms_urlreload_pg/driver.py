@@ -7,6 +7,9 @@ from importlib import metadata
 #: 3.2.3 loses notifications that arrive outside its generator, 3.2.4 to 3.2.9 leak them.
 REQUIRED = (3, 2, 10)
 
+#: What to do if there is none.
+REMEDY = 'Install it: pip install "django-cms-urlreload[postgres]".'
+
 
 def missing() -> str | None:
     """Return what is wrong with the installed psycopg, in a few words; None if nothing is."""

@@ -35,7 +35,7 @@ def put_in(connection: BaseDatabaseWrapper) -> None:
     try:
         triggers.install(connection, get_settings().channel)
     except ProgrammingError as error:
-        if getattr(error.__cause__, "sqlstate", None) != _INSUFFICIENT_PRIVILEGE:
+        if _sqlstate(error.__cause__) != _INSUFFICIENT_PRIVILEGE:
             raise
         logger.warning(
             "The triggers that announce changes of apphook URLs could not be put into the "
@@ -45,6 +45,11 @@ def put_in(connection: BaseDatabaseWrapper) -> None:
             connection.alias,
             str(error).strip(),
         )
+
+
+def _sqlstate(error: BaseException | None) -> str | None:
+    """Return the SQLSTATE as psycopg 3 has it, or psycopg2."""
+    return getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
 
 
 def take_out(connection: BaseDatabaseWrapper) -> None:

@@ -60,14 +60,14 @@ def _fork(listen: Callable[[int], None], place: int) -> int:
 
 
 def _listen_ours(place: int) -> None:
-    from cms_urlreload.state import State
+    from cms_urlreload.state import Reason, State
     from cms_urlreload_pg.transport import PostgresTransport
 
     class Flagged(State):
         """Says when it is put in doubt."""
 
-        def mark_dirty(self) -> None:
-            super().mark_dirty()
+        def mark_dirty(self, reason: Reason = "announced") -> None:
+            super().mark_dirty(reason)
             if transport.is_healthy:
                 _flag(place)
 

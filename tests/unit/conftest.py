@@ -10,6 +10,7 @@ import psycopg
 import pytest
 from cms.api import create_page
 from django.db import connection, transaction
+from django.utils import translation
 
 from cms_urlreload.reloader import Reloader
 from cms_urlreload.state import Reason, State
@@ -49,6 +50,13 @@ def _cms_urls(request: pytest.FixtureRequest) -> None:
         request.getfixturevalue("django_db_setup")
         with request.getfixturevalue("django_db_blocker").unblock():
             importlib.import_module("cms.urls")
+
+
+@pytest.fixture(autouse=True)
+def _the_language_of_the_settings() -> Iterator[None]:
+    """Django's test client leaves that of its last request."""
+    yield
+    translation.deactivate()
 
 
 @pytest.fixture
