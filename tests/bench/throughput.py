@@ -16,6 +16,8 @@ from tests.demo.site import DemoSite
 #: Alone: what a request costs is then the reload, and as little else as Django can do.
 BARE = {"BENCH_BARE": "1"}
 UVICORN = {"BENCH_BARE": "1", "DEMO_CONN_MAX_AGE": "0"}
+#: The same as none, in another process: how much two processes of the same thing differ.
+AGAIN = Rival("none again", NONE.env)
 #: Core where a thread that takes a connection need not open one.
 CORE_POOL = Rival("core, pool", {**CORE.env, "BENCH_POOL": "1"})
 _LEAST_OF_NONE = Goal("≥ 0.98 of none", at_least=0.98)
@@ -114,7 +116,7 @@ def _figures(
 
 def run_trivial(scale: Scale) -> Result:
     """Row 1."""
-    rates, cpu = _measure(RIVALS, "/ping/", scale, scale.seconds, keep=False, env=BARE)
+    rates, cpu = _measure((*RIVALS, AGAIN), "/ping/", scale, scale.seconds, keep=False, env=BARE)
     goals = {
         ("push", "none"): _LEAST_OF_NONE,
         ("push", "core"): Goal("≥ 2 × core", at_least=2),
@@ -127,7 +129,7 @@ def run_page(scale: Scale) -> Result:
     rates, figures = {}, []
     for kind, threads in (("sync", 1), ("gthread", 4)):
         found, cpu = _measure(
-            RIVALS, "/en/about/", scale, scale.seconds / 2,
+            (*RIVALS, AGAIN), "/en/about/", scale, scale.seconds / 2,
             keep=kind == "gthread", worker_class=kind, threads=threads,
         )  # fmt: skip
         figures += _figures(found, cpu, {("push", "none"): _LEAST_OF_NONE}, f"{kind}: ")
@@ -137,7 +139,7 @@ def run_page(scale: Scale) -> Result:
 
 def run_async(scale: Scale) -> Result:
     """Row 3."""
-    rivals = (NONE, CORE, CORE_POOL, ALDRYN, PUSH, POLL_1S, POLL_0)
+    rivals = (NONE, CORE, CORE_POOL, ALDRYN, PUSH, POLL_1S, POLL_0, AGAIN)
     rates, cpu = _measure(
         rivals, "/aping/", scale, scale.seconds, keep=True, server="uvicorn", env=UVICORN
     )

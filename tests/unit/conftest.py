@@ -9,6 +9,8 @@ from typing import Any
 import psycopg
 import pytest
 from cms.api import create_page
+from cms.signals.apphook import DISPATCH_UID, trigger_restart
+from django.core.signals import request_finished
 from django.db import connection, transaction
 from django.utils import translation
 
@@ -57,6 +59,13 @@ def _the_language_of_the_settings() -> Iterator[None]:
     """Django's test client leaves that of its last request."""
     yield
     translation.deactivate()
+
+
+@pytest.fixture(autouse=True)
+def _no_reload_of_django_cms() -> Iterator[None]:
+    """It parks its receiver until the process has answered a request: else that of another test."""
+    yield
+    request_finished.disconnect(trigger_restart, dispatch_uid=DISPATCH_UID)
 
 
 @pytest.fixture
