@@ -171,7 +171,7 @@ class TestMovingOut:
         self, database: Database
     ) -> None:
         """For somebody who has uninstalled the package first."""
-        [statement] = blocks("sql")
+        [statement] = blocks("postgres")
         database.sql(statement)
         assert left(database).keys().isdisjoint({"triggers", "functions"})
 

@@ -21,6 +21,8 @@ import cms_urlreload
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("cms_urlreload", "cms_urlreload_pg")
 FOLDERS = (*PACKAGES, ".github", "docs", "tests")
+#: Folders that `make` and Python make.
+MADE = {"__pycache__", "_build"}
 #: What a build takes for the time of all files.
 SOURCE_DATE_EPOCH = "1700000000"
 #: What `make test`, `make lint` and `make build` need beside the packages and the tests.
@@ -61,7 +63,7 @@ def files(root: Path, folders: Iterable[str]) -> set[str]:
         str(path.relative_to(root))
         for folder in folders
         for path in (root / folder).rglob("*")
-        if path.is_file() and "__pycache__" not in path.parts
+        if path.is_file() and not MADE & {*path.parts}
     }
 
 
