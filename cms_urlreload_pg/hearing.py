@@ -17,9 +17,12 @@ logger = logging.getLogger(__name__)
 GRACE = 1.0
 #: How often notifications may put the URLs in doubt, which costs a look at the token: so many
 #: times at once, and so many a second for as long as they come. Any role that can connect may
-#: notify, as often as it likes.
-HINTS_BURST = 50
-HINTS_RATE = 20
+#: notify, as often as it likes. A look takes about a millisecond, so that costs a tenth of a
+#: process's time; and one change in the admin is announced up to four times (by a trigger and by
+#: the commit hook, and again when django CMS writes its revision after the response), so twenty
+#: changes a second are no flood: less, and real changes would wait.
+HINTS_BURST = 100
+HINTS_RATE = 100
 
 
 @dataclass

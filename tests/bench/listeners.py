@@ -18,7 +18,7 @@ from tests.bench.record import Figure, Result, Spread, ratios
 from tests.bench.subject import Subject, environment
 
 COUNTS = (1, 10, 100, 1_000)
-#: A session takes 50 notifications at once, and 20 a second after that.
+#: Fewer than a session takes at once (hearing.HINTS_BURST).
 MAX_ROUNDS = 45
 #: Time for what a commit has set off to be over before the next.
 QUIET = 0.05
