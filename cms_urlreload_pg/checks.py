@@ -9,13 +9,14 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from django.apps import AppConfig, apps
-from django.core import checks, mail
+from django.core import checks
 from django.core.checks import CheckMessage, Error, Info, Tags, register
 from django.db import connections, router
 
 from cms_urlreload.conf import SETTING, read
 
 from . import driver
+from .refusal import is_test_run
 
 #: Longest HEARTBEAT_TIMEOUT, in seconds, that is taken to be meant.
 SENSIBLE_TIMEOUT = 60
@@ -145,8 +146,7 @@ def check_heartbeat_timeout(
 def check_test_run(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
     """Nothing listens to the database that a test runner wants to drop."""
     options, _ = read()
-    # What setup_test_environment() does, whichever test runner calls it.
-    if options.listen is not True or not hasattr(mail, "outbox"):
+    if options.listen is not True or not is_test_run():
         return []
     return [
         checks.Warning(

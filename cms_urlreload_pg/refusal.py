@@ -33,13 +33,18 @@ def refusal(settings: Settings) -> Refusal | None:
         return Refusal(
             f"{SETTING}['LISTEN'] is False.", "Leave it out to have this process told of changes."
         )
-    # What setup_test_environment() does, whichever test runner calls it.
-    if settings.listen is None and hasattr(mail, "outbox"):
+    if settings.listen is None and is_test_run():
         return Refusal(
             "this is a test run; a listener would keep the test database from being dropped.",
             f"{SETTING}['LISTEN'] = True has it started all the same.",
         )
     return _refusal_of_uwsgi()
+
+
+def is_test_run() -> bool:
+    """Whether this process runs tests: by what Django's setup_test_environment() does, whichever
+    test runner calls it."""
+    return hasattr(mail, "outbox")
 
 
 def _refusal_of_uwsgi() -> Refusal | None:
