@@ -25,6 +25,7 @@ class Proxy:
         self._selector = selectors.DefaultSelector()
         self._lock = threading.Lock()
         self._stopped = False
+        self._forgotten: set[socket.socket] = set()
         #: Read and acknowledge what comes, and forward none of it.
         self.drops = False
         #: Close each new connection at once.
@@ -58,6 +59,12 @@ class Proxy:
             for end in list(self._pairs):
                 self._close(end)
 
+    def forget(self) -> None:
+        """Read and acknowledge what comes on the connections that are open, and forward none of it;
+        new ones work."""
+        with self._lock:
+            self._forgotten.update(self._pairs)
+
     def _run(self) -> None:
         while not self._stopped:
             for key, _ in self._selector.select(0.05):
@@ -85,7 +92,7 @@ class Proxy:
     def _forward(self, end: socket.socket) -> None:
         try:
             data = end.recv(65536)
-            if data and not self.drops:
+            if data and not self.drops and end not in self._forgotten:
                 self._pairs[end].sendall(data)
         except OSError:
             data = b""
@@ -96,6 +103,7 @@ class Proxy:
         for each in (end, self._pairs.pop(end, None)):
             if each is not None:
                 self._pairs.pop(each, None)
+                self._forgotten.discard(each)
                 with contextlib.suppress(KeyError, ValueError):
                     self._selector.unregister(each)
                 each.close()
