@@ -49,7 +49,12 @@ def test_reserve__is_begun_by_another_thread() -> None:
     flights, flight = SingleFlight(), Flight(0)
     assert flights.reserve(flight) is flight
     assert flights.reserve(Flight(0)) is flight
-    in_a_thread(lambda: (flights.begin(flight), flights.end(flight)))
+
+    def do() -> None:
+        flights.begin(flight)
+        flights.end(flight)
+
+    in_a_thread(do)
     assert flight.has_ended
 
 

@@ -249,7 +249,7 @@ class TestSilence:
     @pytest.fixture
     def proxy(self) -> Iterator[Proxy]:
         parameters = psycopg.conninfo.conninfo_to_dict(dsn())
-        with Proxy(str(parameters["host"]), int(parameters["port"])) as proxy:
+        with Proxy(str(parameters["host"]), int(str(parameters["port"]))) as proxy:
             yield proxy
 
     @pytest.fixture(params=[False, True], ids=["", "health checks"])
