@@ -64,8 +64,8 @@ class Proxy:
         self.drops = False
         #: Close each new connection at once.
         self.refuses = False
-        #: Have each new connection be as those of silence().
-        self.silences_new = False
+        #: How many of the next connections are to be as those of silence().
+        self.silences_next = 0
         self._thread = threading.Thread(target=self._run, name="proxy", daemon=True)
 
     @property
@@ -149,7 +149,8 @@ class Proxy:
         self._pairs[client] = server
         self._pairs[server] = client
         self._clients.add(client)
-        if self.silences_new:
+        if self.silences_next:
+            self.silences_next -= 1
             self._silent |= {client, server}
         for end in (client, server):
             self._selector.register(end, selectors.EVENT_READ)
