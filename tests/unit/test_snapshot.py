@@ -318,7 +318,7 @@ class TestSilence:
         """The server is well, and a firewall has forgotten one connection."""
         before = pid()
         through.close_if_unusable_or_obsolete()
-        proxy.forget()
+        proxy.silence()
         deadline = Deadline(5)
         with snapshot("default", deadline):
             assert value("SELECT pg_backend_pid()") != before
