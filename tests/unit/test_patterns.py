@@ -125,7 +125,7 @@ class TestHistory:
     def shared(self, monkeypatch: Any) -> list[Any]:
         monkeypatch.setattr(appresolver, "APP_RESOLVERS", [])
         deep: list[Any] = [path("deep/", view)]
-        shared = [path("", view), path("x/", include(deep))]
+        shared: list[Any] = [path("", view), path("x/", include(deep))]
         with_arguments = [path("", include(shared), {"section": "news"})]
         monkeypatch.setattr(NewsApphook, "get_urls", lambda *args, **kwargs: [with_arguments])
         monkeypatch.setattr(EventsApphook, "get_urls", lambda *args, **kwargs: [shared])
