@@ -1,4 +1,5 @@
-"""An apphook whose view is a coroutine, and one that checks no permissions."""
+"""An apphook whose view is a coroutine, one that checks no permissions, and two that share their
+patterns."""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ from typing import Any
 from cms.app_base import CMSApp
 from cms.apphook_pool import apphook_pool
 from django.http import HttpRequest, HttpResponse
-from django.urls import path
+from django.urls import include, path
 
 
 async def amembers(request: HttpRequest) -> HttpResponse:
@@ -36,3 +37,17 @@ class AsyncApphook(_Apphook):
 class OpenApphook(_Apphook):
     permissions = False
     name, app_name, urls = "Open", "open", [path("", everybody, name="root")]
+
+
+_SECTION = {"section": "one"}
+
+
+@apphook_pool.register
+class SectionApphook(_Apphook):
+    name, app_name = "Section", "section"
+    urls = [path("", include("tests.e2e.members.shared_urls"), _SECTION)]  # noqa: RUF012
+
+
+@apphook_pool.register
+class SharedApphook(_Apphook):
+    name, app_name, urls = "Shared", "shared", "tests.e2e.members.shared_urls"  # type: ignore[assignment]
