@@ -54,8 +54,8 @@ def test_urls__are_what_django_cms_makes_of_each_page_alone(
         found = describe(database, (), {"DEMO_RELOAD": "none"})
         roots = {"news": ("/en/news/", "/de/neues/"), "events": ("/en/events/", "/de/termine/")}
         expected |= {path: to for path, to in found.items() if path.startswith(roots[page])}
-    attach(database, APPHOOKS)
     arguments, env = history
+    attach(database, {key: "" if arguments else apphook for key, apphook in APPHOOKS.items()})
     assert describe(database, arguments, env) == expected
     assert [kwargs for _, kwargs in expected.values()].count({"section": "one"}) == 4
 
