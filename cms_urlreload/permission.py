@@ -12,6 +12,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from time import monotonic
+from types import ModuleType
 from typing import Any
 
 from asgiref.sync import iscoroutinefunction, sync_to_async
@@ -42,10 +43,15 @@ def _check_as(request: Any, page: Any) -> HttpResponseBase | None:
         request.current_page = current
 
 
-def _is_in_doubt() -> bool:
-    from .process import state  # not above: it imports what builds the URLs, and so this module
+@functools.cache
+def _process() -> ModuleType:
+    from . import process  # not above: it imports what builds the URLs, and so this module
 
-    return state.is_due(monotonic())
+    return process
+
+
+def _is_in_doubt() -> bool:
+    return _process().state.is_due(monotonic())  # type: ignore[no-any-return]
 
 
 class PageGuard:
