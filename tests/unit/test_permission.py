@@ -41,7 +41,7 @@ from tests.support.versions import needs_sites_by_host, tree_row
 
 pytestmark = pytest.mark.django_db
 
-STATES = 40
+STATES = 25
 PATHS = {
     "en": ["events/", "events/summer-party/", "events/below/", "home-event/", ""],
     "de": ["termine/", "termine/summer-party/", "termine/below/", "events/", ""],
@@ -169,8 +169,10 @@ def test_permission__is_that_of_django_cms__in_healthy_states(
                         strict = ask(theirs, language, path_, user, own)
                         assert strict is not None
                         expected = expected._replace(status=strict.status, location=strict.location)
-                    expected, found = without_queries(expected), without_queries(found)
-                assert found == expected, (language, path_, user)
+                elif expected is not None and found is not None:
+                    # Before 5.0, django CMS reads the node of a page by itself.
+                    assert found.queries <= expected.queries, (language, path_, user)
+                assert without_queries(found) == without_queries(expected), (language, path_, user)
                 statuses[expected and expected.status] += 1
     print(statuses)
     assert min(statuses[200], statuses[302], statuses[404]) > STATES
