@@ -155,11 +155,14 @@ class Deadline:
             return raw
 
         # An attribute of this one wrapper, which belongs to this thread.
+        was_replaced = "get_new_connection" in vars(connection)
         vars(connection)["get_new_connection"] = open_in_time
         try:
             connection.ensure_connection()
         finally:
             del vars(connection)["get_new_connection"]
+            if was_replaced:  # somebody else does the same
+                vars(connection)["get_new_connection"] = opened
             self._left -= time.monotonic() - began
             if self._watch is not None and self._watch.disarm():
                 self._give_up(connection, allowed)
