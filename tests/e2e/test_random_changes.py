@@ -41,7 +41,7 @@ def test_random_changes__are_answered_as_committed(
     result = change(fleet, seed)
     print(f"seed {seed}: {json.dumps(result, indent=1)}")
     assert result["wrong"] == []
-    assert result["counts"]["answers"] > CHANGES
+    assert result["counts"]["answers"] > CHANGES // 10  # they wait for many a refresh
 
 
 def change(fleet: Fleet, seed: int) -> Any:
