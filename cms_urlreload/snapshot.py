@@ -21,7 +21,7 @@ from django.db import Error as DatabaseError
 from django.db import InterfaceError, OperationalError, connections, router, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from .deadline import REUSED_WITHIN, Deadline
+from .deadline import REUSED_WITHIN, Deadline, executing_through
 
 #: How much of the deadline the server has before it gives up by itself, for a lock and for a
 #: statement as a whole. What is left is for its answer: a connection whose server has answered can
@@ -50,7 +50,7 @@ def snapshot(alias: str, deadline: Deadline) -> Iterator[None]:
     errors: list[DatabaseError] = []
     with (
         _autocommit(alias) as connection,
-        connection.execute_wrapper(_keep(errors)),
+        executing_through(connection, _keep(errors)),
         deadline.on(connection),
         _pin.to(alias),
         _begun(connection, deadline),
