@@ -16,7 +16,7 @@ from django.core.checks import CheckMessage, Error, register
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections, router
 
-from . import transports
+from . import tenants, transports
 from .apphooks import site_id
 from .conf import SETTING, read
 from .token import config_models, is_beside_the_pages
@@ -203,6 +203,14 @@ def check_push(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[C
     ]
 
 
+def check_tenants(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    """All requests find the pages in the same schema."""
+    found = tenants.trouble()
+    if found is None:
+        return []
+    return [Error(found, hint=tenants.INSTEAD, id="cms_urlreload.E011")]
+
+
 def check_middleware_order(
     app_configs: Sequence[AppConfig] | None, **kwargs: Any
 ) -> list[CheckMessage]:
@@ -236,5 +244,6 @@ def register_all() -> None:
         check_aldryn,
         check_site_id,
         check_push,
+        check_tenants,
     ):
         register(check)

@@ -42,6 +42,11 @@ def tables_of(model: type[Model]) -> list[type[Model]]:
     return [concrete, *concrete._meta.get_parent_list(), *through]
 
 
+def columns_of(table: type[Model]) -> list[str]:
+    """Return the names of a table's own columns. A CompositePrimaryKey is a field, and has none."""
+    return [field.column for field in table._meta.local_concrete_fields if field.column]
+
+
 def is_beside_the_pages(table: type[Model]) -> bool:
     """Whether a table is in the database that pages are written to.
 
@@ -130,7 +135,7 @@ def _config_rows(alias: str, table: type[Model]) -> list[str]:
     form = _EXACT_FORMS.get(connection.vendor, "{}")
     quote = connection.ops.quote_name
     # Past Django's fields too: what from_db_value() returns has any class.
-    columns = (form.format(quote(field.column)) for field in table._meta.local_concrete_fields)
+    columns = (form.format(quote(name)) for name in columns_of(table))
     with connection.cursor() as cursor:
         cursor.execute(f"SELECT {', '.join(columns)} FROM {quote(table._meta.db_table)}")  # noqa: S608
         return sorted(repr([_exact(value, table) for value in row]) for row in cursor.fetchall())
@@ -141,7 +146,7 @@ def _exact(value: Any, table: type[Model]) -> Any:
         return bytes(value)
     if type(value) not in _EXACT_CLASSES:
         raise TypeError(
-            f"The database of {table._meta.label!r} answers with a {type(value).__name__}, of which "
-            "no digest can be made. Take the model out of CONFIG_MODELS."
+            f"The database of {table._meta.label!r} answers with a {type(value).__name__}, of "
+            "which no digest can be made. Take the model out of CONFIG_MODELS."
         )
     return value

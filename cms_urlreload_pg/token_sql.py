@@ -18,7 +18,7 @@ from django.db import connections
 from django.db.models import Model
 
 from cms_urlreload.apphooks import ROUTING_COLUMNS, site_id
-from cms_urlreload.token import config_tables, routing_rows
+from cms_urlreload.token import columns_of, config_tables, routing_rows
 
 
 def token_sql(alias: str) -> tuple[str, tuple[Any, ...]]:
@@ -33,17 +33,12 @@ def token_sql(alias: str) -> tuple[str, tuple[Any, ...]]:
 def schema_sql(alias: str) -> str:
     """Return an expression for the name of the schema in which a session finds the pages' URLs:
     what its ``search_path`` leads to."""
-    table = _quote(alias)(PageUrl._meta.db_table).replace("'", "''")
+    table = connections[alias].ops.quote_name(PageUrl._meta.db_table).replace("'", "''")
     return (
         "(SELECT n.nspname FROM pg_catalog.pg_class AS c "  # noqa: S608
         "JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace "
         f"WHERE c.oid OPERATOR(pg_catalog.=) '{table}'::pg_catalog.regclass)"
     )
-
-
-def _quote(alias: str) -> Callable[[str], str]:
-    # A statement with parameters has its percent signs doubled.
-    return lambda name: connections[alias].ops.quote_name(name).replace("%", "%%")
 
 
 # Whatever the search_path has in front of pg_catalog.
@@ -56,10 +51,15 @@ def _make_token_sql(
 ) -> tuple[str, tuple[Any, ...]]:
     # The site is in the rows' condition; it is a parameter here to be remembered by.
     rows, parameters = routing_rows(alias).query.get_compiler(using=alias).as_sql()
-    quote = _quote(alias)
+
+    def quote(name: str) -> str:
+        # A statement with parameters has its percent signs doubled.
+        return str(connections[alias].ops.quote_name(name).replace("%", "%%"))
+
     # A row's own text form quotes what it holds and tells NULL from "", so two different rows
     # never look alike. Languages are ordered by their bytes, which is the same on any server.
-    row = "ROW({})::pg_catalog.text".format(", ".join(f"r.c{n}" for n in range(len(ROUTING_COLUMNS))))
+    columns = ", ".join(f"r.c{number}" for number in range(len(ROUTING_COLUMNS)))
+    row = f"ROW({columns})::pg_catalog.text"
     order = 'r.tree_order DESC, r.c1 COLLATE pg_catalog."C", r.row_id'
     routing = f"pg_catalog.string_agg({row}, pg_catalog.chr(10) ORDER BY {order})"
     content = f"pg_catalog.convert_to(coalesce({routing}, ''), 'UTF8')"
@@ -83,11 +83,12 @@ def _make_token_sql(
 
 def _digest_of(table: type[Model], quote: Callable[[str], str]) -> str:
     """Return an expression for all rows of a table, as 32 bytes."""
-    columns = ", ".join(f"m.{quote(field.column)}" for field in table._meta.local_concrete_fields)
+    columns = ", ".join(f"m.{quote(name)}" for name in columns_of(table))
     # In the order of the rows' own digests: that needs no primary key, and no collation. OFFSET 0
     # keeps the planner from computing each digest twice.
+    digests = "pg_catalog.string_agg(d, ''::pg_catalog.bytea ORDER BY d)"
     return (
-        "(SELECT pg_catalog.sha256(coalesce(pg_catalog.string_agg(d, ''::pg_catalog.bytea ORDER BY d), ''))"  # noqa: S608
+        f"(SELECT pg_catalog.sha256(coalesce({digests}, ''))"  # noqa: S608
         f" FROM (SELECT pg_catalog.sha256(pg_catalog.record_send(ROW({columns}))) AS d"
         f" FROM {quote(table._meta.db_table)} AS m OFFSET 0) AS rows)"
     )
