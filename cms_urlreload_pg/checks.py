@@ -205,7 +205,7 @@ def check_config_columns(
     return [
         Error(
             f"{SETTING}['CONFIG_MODELS'] names a model with the field {field!r}, whose type "
-            f"{kind!r} has no binary form in PostgreSQL: the apphook URLs can not be refreshed.",
+            f"{kind!r} has no binary form in PostgreSQL: the apphook URLs cannot be refreshed.",
             hint="Leave the model out, and send cms.signals.urls_need_reloading after each change.",
             id="cms_urlreload_pg.E010",
         )

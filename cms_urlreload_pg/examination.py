@@ -88,20 +88,26 @@ def _token(connection: psycopg.Connection, settings: Settings, pages_alias: str)
             else "GRANT it SELECT on the tables of django CMS and of CONFIG_MODELS.",
         )
     seconds = time.perf_counter() - began
+    return _elsewhere(schema, settings, pages_alias) or Finding(
+        "heartbeat", True, f"The token was read in {seconds * 1000:.1f} ms."
+    )
+
+
+def _elsewhere(schema: str, settings: Settings, pages_alias: str) -> Finding | None:
+    """Compare the schema in which the listener finds the pages with that of the site."""
     with connections[pages_alias].cursor() as cursor:
         cursor.execute(f"SELECT {schema_sql(pages_alias)}")
-        [schema_of_site] = cursor.fetchone()
-    if schema != schema_of_site:
-        return Finding(
-            "heartbeat",
-            False,
-            f"The listener's connection finds the pages in the schema {schema!r}, and the site's "
-            f"in {schema_of_site!r}.",
-            f"{_who(settings)}, the role and the search_path of the listener must lead to the "
-            "tables of the site. If the search_path is set for each request, use django CMS's own "
-            "cms.middleware.utils.ApphookReloadMiddleware instead of this package.",
-        )
-    return Finding("heartbeat", True, f"The token was read in {seconds * 1000:.1f} ms.")
+        [of_site] = cursor.fetchone()
+    if schema == of_site:
+        return None
+    return Finding(
+        "heartbeat",
+        False,
+        f"The listener finds the pages in the schema {schema!r}, and the site in {of_site!r}.",
+        f"{_who(settings)}, the role and the search_path of the listener must lead to the tables "
+        "of the site. If the search_path is set for each request, use django CMS's own "
+        "cms.middleware.utils.ApphookReloadMiddleware instead of this package.",
+    )
 
 
 def _hearing(connection: psycopg.Connection, settings: Settings, pages_alias: str) -> Finding:
