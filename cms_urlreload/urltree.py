@@ -32,8 +32,8 @@ from .hookresolver import Pattern
 class Slot(URLResolver):
     """The place of all apphooks in a URL tree; adds nothing to the path."""
 
-    def __init__(self, resolvers: Sequence[AppRegexURLResolver]) -> None:
-        super().__init__(RegexPattern(r""), list(resolvers))
+    def __init__(self, patterns: Sequence[Pattern]) -> None:
+        super().__init__(RegexPattern(r""), list(patterns))
 
 
 class Trunk(URLResolver):
@@ -108,13 +108,17 @@ class Publisher:
             and self._slot in _cms_urls().urlpatterns
         )
 
-    def publish(self, resolvers: Sequence[AppRegexURLResolver]) -> int:
+    def publish(
+        self, resolvers: Sequence[AppRegexURLResolver], patterns: Sequence[Pattern] | None = None
+    ) -> int:
         """Replace the apphooks of all urlconfs; return the number of resolvers copied for it.
+
+        :param patterns: what stands in their place, where that is not the resolvers.
 
         A reader meets the old apphooks or the new ones at any moment, and never none.
         """
         get_resolver().url_patterns  # noqa: B018  # imports ROOT_URLCONF, where nothing has yet
-        slot = Slot(resolvers)
+        slot = Slot(resolvers if patterns is None else patterns)
         renewal = _Renewal(slot)
         # Any module may be the urlconf of a request (``request.urlconf``) or be included in one,
         # so all are looked at. Innermost first: a list is finished before what refers to it.
