@@ -49,8 +49,8 @@ class Script:
     probe_channel: str
     #: Sent after that one after the other, each in a transaction of its own; the last is LISTEN.
     opening: list[bytes]
-    #: Returns the statement that reads the token, and shows what is served and whether that is in
-    #: doubt; made anew for each heartbeat.
+    #: Returns the statement that reads the schema in which the pages are found, and the token; and
+    #: that shows what is served and whether that is in doubt. Made anew for each heartbeat.
     heartbeat: Callable[[bool], bytes]
     #: Notifications on other channels are none of ours.
     channel: bytes
@@ -240,8 +240,8 @@ class Session:
     def _token(self) -> Token:
         if self._answer is None or self._answer.ntuples != 1:
             raise SessionLost("the server answered a heartbeat with nothing")
-        row = [self._answer.get_value(0, column) or b"" for column in range(4)]
-        _, revision, digest, schema = (value.decode() for value in row)
+        row = [self._answer.get_value(0, column) or b"" for column in range(3)]
+        schema, revision, digest = (value.decode() for value in row)
         trouble = self._script.schemas.trouble_with(schema)
         if trouble is not None:
             raise SessionLost(trouble)

@@ -208,8 +208,8 @@ class PostgresTransport(Transport):
         def heartbeat(in_doubt: bool) -> bytes:
             name = sql.Literal(self._fleet_name(in_doubt)).as_string(connection)
             set_name = f"set_config('application_name', {name}, false)"
-            columns = f"{set_name}, t.*, {schema_sql(alias)}"
-            beat = f"SELECT /* cms-urlreload heartbeat */ {columns} FROM ({token}) AS t"  # noqa: S608
+            schema = f"CASE WHEN {set_name} IS NOT NULL THEN {schema_sql(alias)} END"
+            beat = f"SELECT /* cms-urlreload heartbeat */ {schema}, t.* FROM ({token}) AS t"  # noqa: S608
             return beat.encode()
 
         return Script(

@@ -39,9 +39,9 @@ def test_settings__name_the_key(settings: Any) -> None:
     assert found() == [
         Error(
             "CMS_URLRELOAD has an unknown key 'POLL_INTERVALL'.",
-            hint="Known keys: POLL_INTERVAL, HEARTBEAT_INTERVAL, HEARTBEAT_TIMEOUT, "
-            "CONNECT_TIMEOUT, CHANNEL, LISTEN, LISTEN_DATABASE, LISTEN_DSN, CONFIG_MODELS, "
-            "METRICS.",
+            hint="Known keys: POLL_INTERVAL, REFRESH_TIMEOUT, HEARTBEAT_INTERVAL, "
+            "HEARTBEAT_TIMEOUT, CONNECT_TIMEOUT, CHANNEL, LISTEN, LISTEN_DATABASE, LISTEN_DSN, "
+            "CONFIG_MODELS, METRICS.",
             id="cms_urlreload.E001",
         ),
         Error(

@@ -184,7 +184,7 @@ def ask_as_listener(transport: PostgresTransport, *settings: str) -> Token:
         for setting in settings:
             own.execute(setting)
         row: Any = own.execute(heartbeat).fetchone()
-        return Token(*row[1:3])
+        return Token(*row[1:])
 
 
 @pytest.mark.usefixtures("every_type")
