@@ -11,6 +11,7 @@ from django.http import HttpRequest, HttpResponseBase
 
 from .conf import get_settings
 from .process import arefresh, refresh, state
+from .tenants import refuse
 
 GetResponse = Callable[[HttpRequest], HttpResponseBase | Awaitable[HttpResponseBase]]
 
@@ -29,6 +30,7 @@ class UrlReloadMiddleware:
     def __init__(self, get_response: Callable[[HttpRequest], Any]) -> None:
         self.get_response = get_response
         get_settings()  # a wrong setting stops the server here, before any request
+        refuse()  # likewise
         self._is_async = iscoroutinefunction(get_response)
         if self._is_async:
             markcoroutinefunction(self)

@@ -66,6 +66,8 @@ class Proxy:
         self.refuses = False
         #: How many of the next connections are to be as those of silence().
         self.silences_next = 0
+        #: How often something was forwarded to a client.
+        self.answers = 0
         self._thread = threading.Thread(target=self._run, name="proxy", daemon=True)
 
     @property
@@ -174,6 +176,9 @@ class Proxy:
             self._pairs[end].sendall(data)
         except OSError:
             self._close(end)
+            return
+        if end not in self._clients:
+            self.answers += 1
 
     def _close(self, end: socket.socket) -> None:
         for each in (end, self._pairs.pop(end, None)):

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from django.core import checks as django_checks
 from django.core.checks import Error, Info, run_checks
+from django.db import connection
 from django.test import modify_settings
 
 from cms_urlreload import checks
@@ -233,6 +234,8 @@ class StoriesInLite:
     def db_for_read(self, model: Any, **hints: Any) -> str | None:
         return "lite" if model._meta.app_label == "news" else None
 
+    db_for_write = db_for_read
+
 
 @until_cms((5, 0), "SITE_ID may be missing")
 def test_site_id__is_missing(settings: Any) -> None:
@@ -281,6 +284,29 @@ def test_apps__cms_urlreload_is_not_installed() -> None:
                 id="cms_urlreload_pg.E006",
             )
         ]
+
+
+def test_config_columns__have_no_binary_form(settings: Any) -> None:
+    settings.CMS_URLRELOAD = {"CONFIG_MODELS": ["news.Story"]}
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE EXTENSION seg")
+        cursor.execute("CREATE TYPE pair AS (a integer, b seg[])")
+        cursor.execute("CREATE DOMAIN pairs AS pair[]")
+        cursor.execute("ALTER TABLE news_story ALTER text TYPE pairs USING NULL")
+    assert pg_checks.check_config_columns(None, databases=["default"]) == [
+        Error(
+            "CMS_URLRELOAD['CONFIG_MODELS'] names a model with the field 'news.Story.text', whose "
+            "type 'seg' has no binary form in PostgreSQL: the apphook URLs cannot be refreshed.",
+            hint="Leave the model out, and send cms.signals.urls_need_reloading after each change.",
+            id="cms_urlreload_pg.E010",
+        )
+    ]
+
+
+def test_config_columns__are_those_of_the_demo_site(settings: Any) -> None:
+    settings.CMS_URLRELOAD = {"CONFIG_MODELS": ["news.Story", "auth.User"]}
+    assert pg_checks.check_config_columns(None, databases=["default"]) == []
+    assert pg_checks.check_config_columns(None, databases=None) == []
 
 
 def test_heartbeat_timeout__is_longer_than_sense(settings: Any) -> None:
