@@ -139,7 +139,7 @@ def find_page(own: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 
 def _guard_of(request: Any) -> PageGuard | None:
-    match = request.resolver_match
+    match = getattr(request, "resolver_match", None)
     if match is None:  # a middleware asks
         try:
             match = resolve(request.path_info, getattr(request, "urlconf", None))

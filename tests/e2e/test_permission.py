@@ -13,7 +13,8 @@ import psycopg
 import pytest
 
 from tests.demo.editor import Editor
-from tests.e2e.conftest import Database, Fleet
+from tests.demo.site import DemoSite
+from tests.e2e.conftest import CONTROLS, Database, Fleet
 
 SETTINGS = {"DJANGO_SETTINGS_MODULE": "tests.e2e.members_settings"}
 MEMBERS, LIST, EVENT = "events", "/en/events/", "/en/events/summer-party/"
@@ -181,6 +182,53 @@ def test_an_async_view__is_behind_its_login(server: str, start: Any, database: D
     fleet = start(workers=1, server=server, env=SETTINGS)
     assert fleet.site.get(LIST).status == 302
     assert Editor(fleet.site)._session.get(LIST).body == b"members only"
+
+
+@pytest.mark.parametrize(
+    "before", [(), (LOGIN,), (RESTRICT % "members",)], ids=["public", "login", "restricted"]
+)
+def test_previews__are_those_of_django_cms(
+    before: tuple[str, ...], start: Any, database: Database, tmp_path: Path
+) -> None:
+    """Of an editor, and of a visitor who tries the same."""
+    write(database, *before)
+    run_dir = tmp_path / "core"
+    run_dir.mkdir()
+    env = {**CONTROLS, **SETTINGS, "DEMO_RELOAD": "core"}
+    [(content_type,)] = database.sql(
+        "SELECT id FROM django_content_type WHERE app_label = 'cms' AND model = 'pagecontent'"
+    )
+    contents = [
+        content
+        for key in (MEMBERS, "about")
+        for content in database.pages[key]["contents"].values()
+    ]
+    paths = [
+        f"/en/admin/cms/placeholder/object/{content_type}/{action}/{content}/"
+        for action in ("edit", "preview", "structure")
+        for content in contents
+    ]
+    paths += [
+        f"{path}?{query}"
+        for path in (LIST, EVENT)
+        for query in ("edit", "preview", "raw", "toolbar_on", "toolbar_off")
+    ]
+    with DemoSite(database.dsn, run_dir, workers=1, prepare=False, env=env) as core:
+        ours = start(workers=1, env=SETTINGS).site
+        editors = [Editor(site) for site in (ours, core)]
+        shown = []
+        for path in paths:
+            found, expected = (described(editor._session.get(path)) for editor in editors)
+            assert found == expected, path
+            shown += [path] * found[2]
+            found, expected = (described(site.get(path)) for site in (ours, core))
+            assert found == expected, path
+        assert any("/preview/" in path for path in shown)
+        assert any("/edit/" in path for path in shown)
+
+
+def described(answer: Any) -> tuple[int, str | None, bool]:
+    return answer.status, answer.location, SHOWN in answer.body
 
 
 def test_two_pages_swap_their_path__and_nobody_gets_past_the_login(
