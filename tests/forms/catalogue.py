@@ -1,4 +1,4 @@
-"""The forms in which urlconfs mount ``cms.urls``: the source of each module, and what is known of it.
+"""The forms in which urlconfs mount ``cms.urls``: the source of each module, and what is right there.
 
 ``form_root`` is ROOT_URLCONF; ``form_other``, where there is one, is the urlconf of a request that
 asks for it, and imported by that.
@@ -50,9 +50,7 @@ FORMS: dict[str, Form] = {
     "include_re_path": plain('urlpatterns = [re_path(r"^", include("cms.urls"))]'),
     "include_module": plain(CMS + 'urlpatterns = [path("", include(cms_urls))]'),
     "include_tuple": plain('urlpatterns = (beside, path("", include("cms.urls")))'),
-    "i18n": plain(
-        'urlpatterns = i18n_patterns(path("", include("cms.urls"))) + [beside]', "/en/"
-    ),
+    "i18n": plain('urlpatterns = i18n_patterns(path("", include("cms.urls"))) + [beside]', "/en/"),
     "i18n_no_default": plain(
         'urlpatterns = i18n_patterns(path("", include("cms.urls")), prefix_default_language=False)'
     ),

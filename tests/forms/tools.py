@@ -39,6 +39,8 @@ def _wrap_resolve(wrapping_functions: Any, instance: Any) -> Any:
 
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         result = resolve(*args, **kwargs)
+        if not hasattr(result, "func"):
+            return result
         for function in reversed(wrapping_functions):
             result.func = function(result.func)
         return result
