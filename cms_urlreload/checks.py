@@ -16,7 +16,7 @@ from django.core.checks import CheckMessage, Error, register
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections, router
 
-from . import tenants, transports
+from . import tenants, transports, urltree
 from .apphooks import site_id
 from .conf import SETTING, read
 from .token import config_models, is_beside_the_pages
@@ -208,7 +208,37 @@ def check_tenants(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> lis
     found = tenants.trouble()
     if found is None:
         return []
-    return [Error(found, hint=tenants.INSTEAD, id="cms_urlreload.E011")]
+    return [Error(found, hint=tenants.INSTEAD, id="cms_urlreload.E013")]
+
+
+def check_urlconfs(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    """ROOT_URLCONF does nothing with the patterns of django CMS that cannot be followed.
+
+    Makes no query. That ROOT_URLCONF is imported may make one, as in Django's own check of it.
+    """
+    try:
+        survey = urltree.survey_root()
+    except Exception:
+        return []  # Django's own check tells what is wrong with it
+    if survey.findings:
+        return [
+            checks.Warning(
+                f"ROOT_URLCONF ({settings.ROOT_URLCONF}) is imported again at each change of "
+                f"apphook URLs, as django CMS does it. {' '.join(survey.findings)}",
+                hint=urltree.REMEDY,
+                id="cms_urlreload.W011",
+            )
+        ]
+    if survey.root_leads:
+        return []
+    return [
+        checks.Info(
+            f"ROOT_URLCONF ({settings.ROOT_URLCONF}) does not include cms.urls: apphooks have no "
+            "URLs there.",
+            hint='Add path("", include("cms.urls")), unless another urlconf of the site has it.',
+            id="cms_urlreload.I012",
+        )
+    ]
 
 
 def check_middleware_order(
@@ -247,3 +277,5 @@ def register_all() -> None:
         check_tenants,
     ):
         register(check)
+    # Where Django looks at ROOT_URLCONF, and nowhere else.
+    register(check_urlconfs, checks.Tags.urls)

@@ -316,6 +316,11 @@ class Reloader:
         )
 
     @property
+    def findings(self) -> tuple[str, ...]:
+        """What urlconfs do that cannot be followed; see :class:`Publisher`."""
+        return self._publisher.findings
+
+    @property
     def failure(self) -> str | None:
         """Why the last refresh failed; None if it did not."""
         return self._failure

@@ -38,7 +38,7 @@ class Slot(URLResolver):
         self._hidden = URLResolver(RegexPattern(r""), list(patterns))
         self._shown: URLResolver | None = None
         self._outline: list[tuple[Any, ...]] = []
-        super().__init__(RegexPattern(r""), None)
+        super().__init__(RegexPattern(r""), [])
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {len(self._hidden.url_patterns)} apphooks>"
@@ -49,7 +49,7 @@ class Slot(URLResolver):
         return self._hidden.url_patterns
 
     @property
-    def url_patterns(self) -> list[Pattern]:  # type: ignore[override]  # read by others, not set
+    def url_patterns(self) -> list[Pattern]:
         """What others are shown: ordinary patterns, for all languages."""
         with _lock:
             if self._shown is None:
@@ -59,12 +59,12 @@ class Slot(URLResolver):
             return self._shown.url_patterns
 
     @property
-    def urlconf_module(self) -> Any:  # type: ignore[override]
+    def urlconf_module(self) -> Any:
         """As those that rebuild a resolver read it."""
         return self.url_patterns
 
     @property
-    def urlconf_name(self) -> Any:  # type: ignore[override]
+    def urlconf_name(self) -> Any:
         """As ``urlconf_module``."""
         return self.url_patterns
 
@@ -92,7 +92,7 @@ class Slot(URLResolver):
         return self._current.resolve(path)
 
     def _populate(self) -> None:
-        current = self._current
+        current: Any = self._current
         current._populate()
         self._callback_strs = current._callback_strs
         self._populated = True
@@ -175,11 +175,11 @@ _regex_in = lazy(_regex_of, str)
 
 def _in_language(language: str, pattern: Pattern) -> Pattern:
     """Have a pattern, which is nobody else's, match in one language only."""
-    old = pattern.pattern
+    old: Any = pattern.pattern
     with override(language):
         regex = old.regex.pattern
     pattern.pattern = RegexPattern(
-        _regex_in(language, regex),  # type: ignore[arg-type]  # Django translates them like this
+        _regex_in(language, regex),
         name=old.name,
         is_endpoint=isinstance(pattern, URLPattern),
     )

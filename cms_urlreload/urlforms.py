@@ -41,19 +41,21 @@ _CMS_WRAPPERS = {decorators.cms_perms(views.details).__code__}
 if hasattr(decorators, "cms_site_filter"):  # since django CMS 5.1
     _CMS_WRAPPERS.add(decorators.cms_site_filter(1)(views.details).__code__)
 #: The code of each function that as_view() returns.
-_AS_VIEW = View.as_view().__code__  # type: ignore[attr-defined]  # a function
+_AS_VIEW = View.as_view().__code__
 #: In how many objects a wrapped view is looked for.
 _ENOUGH = 200
 
 
-@functools.lru_cache(maxsize=256)
-def kind(cls: type) -> Kind:
-    """Return what an element of this class is in a list of patterns."""
+def _kind(cls: type) -> Kind:
     if issubclass(cls, (Slot, AppRegexURLResolver)) or any(map(_is_lazy, cls.__mro__)):
         return "apphooks"
     if issubclass(cls, URLResolver):
         return "resolver"
     return "pattern" if issubclass(cls, URLPattern) else "other"
+
+
+#: Returns what an element of a class is in a list of patterns.
+kind: Callable[[Any], Kind] = functools.lru_cache(maxsize=256)(_kind)
 
 
 def _is_lazy(cls: type) -> bool:

@@ -188,12 +188,25 @@ REMEDY = (
 )
 
 
-def survey_urlconfs(slot: Slot | None = None) -> Survey:
+def survey_root() -> Survey:
+    """Look through ROOT_URLCONF and what it includes; change nothing."""
+    survey = Survey(Slot([]))
+    root = get_resolver()
+    root.url_patterns  # noqa: B018  # imports it
+    survey.look_at_cms_urls()
+    module = sys.modules[settings.ROOT_URLCONF]
+    if "urlpatterns" in vars(module):
+        survey.look_at(settings.ROOT_URLCONF, module, vars(module))
+    survey.look_at_root(root)
+    return survey
+
+
+def survey_urlconfs(slot: Slot) -> Survey:
     """Look through the URL trees of this process; change nothing.
 
     :param slot: what :meth:`Survey.assign` puts into the place of the apphooks.
     """
-    survey = Survey(slot or Slot([]))
+    survey = Survey(slot)
     root = get_resolver()
     root.url_patterns  # noqa: B018  # imports ROOT_URLCONF, where nothing has yet
     survey.look_at_cms_urls()
@@ -256,6 +269,8 @@ class Survey:
         self.findings: dict[str, None] = {}
         #: Whether something is wrapped, and not only out of place.
         self.wraps = False
+        #: Whether ROOT_URLCONF leads to apphooks.
+        self.root_leads = False
         #: Modules of which a part could not be looked at, each with the error.
         self.broken: dict[str, str] = {}
 
@@ -303,13 +318,9 @@ class Survey:
         except Exception as error:
             self._broken(error, {})
             return
+        self.root_leads = found.leads
         if found.leads and found.target is not found.patterns and self._name not in self._modules:
             self._find(f"{self._name}: its urlpatterns are made when they are asked for.")
-
-    @property
-    def has_place(self) -> bool:
-        """Whether some urlconf has a place for apphooks."""
-        return any(found.leads for name, (_, found) in self._modules.items() if name != "cms.urls")
 
     def leading_modules(self) -> list[tuple[ModuleType, Collection[str]]]:
         """Return the urlconfs that lead to apphooks or ought to, and what each includes."""

@@ -1,4 +1,4 @@
-"""The forms in which urlconfs mount ``cms.urls``: the source of each module, and what is right there.
+"""The forms in which urlconfs mount ``cms.urls``: the source of each module, and what is right.
 
 ``form_root`` is ROOT_URLCONF; ``form_other``, where there is one, is the urlconf of a request that
 asks for it, and imported by that.

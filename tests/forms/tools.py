@@ -73,7 +73,7 @@ def rebuilt(patterns: Any, decorator: Any) -> list[Any]:
             new.append(
                 URLResolver(
                     pattern.pattern,
-                    below,  # type: ignore[arg-type]
+                    below,
                     pattern.default_kwargs,
                     pattern.app_name,
                     pattern.namespace,
@@ -96,9 +96,10 @@ class DecoratedPatterns:
 
     def _decorate(self, pattern: Any) -> Any:
         if isinstance(pattern, URLResolver):
+            below: Any = DecoratedPatterns(pattern.urlconf_module, self.decorator)
             return URLResolver(
                 pattern.pattern,
-                DecoratedPatterns(pattern.urlconf_module, self.decorator),  # type: ignore[arg-type]
+                below,
                 pattern.default_kwargs,
                 pattern.app_name,
                 pattern.namespace,
@@ -125,8 +126,9 @@ class KeepsDecorated(URLResolver):
     """Keeps what it made of the patterns below, once."""
 
     @cached_property
-    def url_patterns(self) -> list[Any]:  # type: ignore[override]
-        return rebuilt(self.urlconf_module.urlpatterns, login_required)  # type: ignore[union-attr]
+    def url_patterns(self) -> list[Any]:
+        module: Any = self.urlconf_module
+        return rebuilt(module.urlpatterns, login_required)
 
 
 class MadeAtStart(URLResolver):
@@ -137,7 +139,7 @@ class MadeAtStart(URLResolver):
         self._made = rebuilt(urlconf.urlpatterns, login_required)
 
     @property
-    def url_patterns(self) -> list[Any]:  # type: ignore[override]
+    def url_patterns(self) -> list[Any]:
         return self._made
 
 

@@ -24,7 +24,8 @@ from django.urls import (
 from django.urls.resolvers import RegexPattern
 from django.utils.translation import override
 
-from cms_urlreload.urltree import Publisher, Slot
+from cms_urlreload.slot import Slot
+from cms_urlreload.urltree import Publisher
 
 pytestmark = pytest.mark.usefixtures("clean_urls")
 
