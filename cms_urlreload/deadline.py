@@ -39,6 +39,20 @@ _CONNECT_TIMEOUT = frozenset({"postgresql", "mysql"})
 REUSED_WITHIN = 0.25
 
 
+@contextlib.contextmanager
+def executing_through(
+    connection: BaseDatabaseWrapper, wrapper: Callable[..., Any]
+) -> Iterator[None]:
+    """What ``connection.execute_wrapper()`` does, but at the end take out the wrapper that was put
+    in. That one takes out the last, which is another's where a receiver of ``connection_created``
+    has added one meanwhile, as tools for tracing do."""
+    connection.execute_wrappers.append(wrapper)
+    try:
+        yield
+    finally:
+        connection.execute_wrappers.remove(wrapper)
+
+
 class NoAnswer(OperationalError):  # noqa: N818  # an answer more than an error
     """The database has not answered in time. The connection was given up."""
 
@@ -75,7 +89,7 @@ class Deadline:
             yield
             return
         try:
-            with connection.execute_wrapper(self._execute):
+            with executing_through(connection, self._execute):
                 yield
         finally:
             self._unwatch()
@@ -136,7 +150,7 @@ class Deadline:
     def _execute(
         self, execute: Callable[..., Any], sql: str, params: Any, many: bool, context: Any
     ) -> Any:
-        """For ``connection.execute_wrapper()``: limit one statement."""
+        """For executing_through(): limit one statement."""
         with self._waiting(context["connection"]):
             return execute(sql, params, many, context)
 
@@ -155,11 +169,14 @@ class Deadline:
             return raw
 
         # An attribute of this one wrapper, which belongs to this thread.
+        was_replaced = "get_new_connection" in vars(connection)
         vars(connection)["get_new_connection"] = open_in_time
         try:
             connection.ensure_connection()
         finally:
             del vars(connection)["get_new_connection"]
+            if was_replaced:  # somebody else does the same
+                vars(connection)["get_new_connection"] = opened
             self._left -= time.monotonic() - began
             if self._watch is not None and self._watch.disarm():
                 self._give_up(connection, allowed)

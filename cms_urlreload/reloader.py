@@ -337,7 +337,7 @@ class Reloader:
                 else "This process has none yet: what django CMS would serve is answered with 503",
                 exc_info=error,
             )
-        if not self._has_urls and not self.inside_transactions:
+        if not (self._has_urls or self.inside_transactions or self._publisher.is_published()):
             self._publish_unavailable()
         refresh_failed.send_robust(Reloader, error=error)
 

@@ -18,10 +18,10 @@ from typing import Any
 
 from cms.models import PageUrl
 from django.db import Error as DatabaseError
-from django.db import InterfaceError, OperationalError, connections, router
+from django.db import InterfaceError, OperationalError, connections, router, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from .deadline import REUSED_WITHIN, Deadline
+from .deadline import REUSED_WITHIN, Deadline, executing_through
 
 #: How much of the deadline the server has before it gives up by itself, for a lock and for a
 #: statement as a whole. What is left is for its answer: a connection whose server has answered can
@@ -50,7 +50,7 @@ def snapshot(alias: str, deadline: Deadline) -> Iterator[None]:
     errors: list[DatabaseError] = []
     with (
         _autocommit(alias) as connection,
-        connection.execute_wrapper(_keep(errors)),
+        executing_through(connection, _keep(errors)),
         deadline.on(connection),
         _pin.to(alias),
         _begun(connection, deadline),
@@ -90,6 +90,11 @@ def _begun(connection: BaseDatabaseWrapper, deadline: Deadline) -> Iterator[None
     """Begin the transaction, and end it. Not Django's ``atomic()``: that one cannot say of which
     isolation it is to be, and switches autocommit off and on, which costs a round trip each.
     """
+    if connection.vendor not in _BEGIN:
+        deadline.open(connection)
+        with transaction.atomic(using=connection.alias):  # of whatever isolation it has
+            yield
+        return
     undo = _begin_or_reconnect(connection, deadline)
     # For what is called inside: an atomic() makes a savepoint.
     connection.in_atomic_block, connection.autocommit = True, False
@@ -121,9 +126,8 @@ def _begin_or_reconnect(connection: BaseDatabaseWrapper, deadline: Deadline) -> 
 
 def _begin(connection: BaseDatabaseWrapper, deadline: Deadline) -> list[str]:
     """Begin a transaction; return what puts the session back to what it was."""
-    begin = _BEGIN.get(connection.vendor, _begin_other)
     with connection.cursor() as cursor:
-        return begin(cursor, deadline.left)
+        return _BEGIN[connection.vendor](cursor, deadline.left)
 
 
 def _milliseconds(seconds: float) -> int:
@@ -158,12 +162,6 @@ def _begin_sqlite(cursor: Any, seconds: float) -> list[str]:
     # Not IMMEDIATE, whatever the settings say: a look writes nothing.
     cursor.execute("BEGIN DEFERRED")
     return [f"PRAGMA busy_timeout = {int(before)}"]
-
-
-def _begin_other(cursor: Any, seconds: float) -> list[str]:
-    cursor.execute("SET TRANSACTION ISOLATION LEVEL SERIALIZABLE")
-    cursor.execute("BEGIN TRANSACTION")
-    return []
 
 
 _BEGIN: dict[str, Callable[[Any, float], list[str]]] = {

@@ -37,6 +37,10 @@ class SessionLost(Exception):  # noqa: N818  # an event more than an error
     """The connection is of no use any more. The message says why, for a log."""
 
 
+class NoAnswer(SessionLost):
+    """The server has said nothing in time."""
+
+
 class NotDelivered(SessionLost):
     """The connection accepts a LISTEN, and then does not deliver."""
 
@@ -165,7 +169,7 @@ class Session:
         if readable:
             raise SessionLost(f"an answer of the server was read after {self._timeout:g} seconds")
         if not self._is_probing:
-            raise SessionLost(f"no answer from the server within {self._timeout:g} seconds")
+            raise NoAnswer(f"no answer from the server within {self._timeout:g} seconds")
         # What was listened to behind a pooler stays so, on a connection that others use.
         self._is_probing = False
         self._is_deaf = True

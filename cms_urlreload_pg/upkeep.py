@@ -13,6 +13,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.recorder import MigrationRecorder
 
 from cms_urlreload.conf import get_settings
+from cms_urlreload.dependencies import has_migration
 
 from . import triggers
 
@@ -60,12 +61,18 @@ def take_out(connection: BaseDatabaseWrapper) -> None:
 
 def on_post_migrate(sender: AppConfig, using: str, **kwargs: Any) -> None:
     """Bring the triggers up to date: after an upgrade of this package or of django CMS, after a
-    change of the channel, or when the role that ran the migration could not put them in."""
+    change of the channel, when the role that ran the migration could not put them in, or where
+    the site runs no migration of this app and ``migrate`` has made the tables from the models."""
     connection = connections[using]
-    if not concerns(connection):
+    if not concerns(connection) or _is_unapplied(connection, sender.label):
         return
-    applied = MigrationRecorder(connection).applied_migrations()
-    if (sender.label, "0001_triggers") not in applied:
-        return  # taken out, on purpose
     if triggers.missing(connection, get_settings().channel):
         put_in(connection)
+
+
+def _is_unapplied(connection: BaseDatabaseWrapper, app_label: str) -> bool:
+    """Whether the migration is still to come, or was taken back on purpose. Not so where the site
+    does not have it (MIGRATION_MODULES), as nothing would ever apply it."""
+    name = "0001_triggers"
+    applied = MigrationRecorder(connection).applied_migrations()
+    return (app_label, name) not in applied and has_migration(app_label, name)

@@ -6,6 +6,8 @@ from typing import Any, ClassVar
 
 from django.db import migrations
 
+from cms_urlreload import dependencies
+
 
 def take_away(apps: Any, schema_editor: Any) -> None:
     """Backwards. Django has put these rows in after the migration, and leaves them there."""
@@ -16,7 +18,7 @@ def take_away(apps: Any, schema_editor: Any) -> None:
     types.filter(app_label="cms_urlreload").delete()
 
 
-class Migration(migrations.Migration):
+class Migration(dependencies.Migration):
     """A proxy of django CMS's own model."""
 
     dependencies: ClassVar = [

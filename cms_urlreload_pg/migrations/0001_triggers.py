@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 from django.db import migrations
 
+from cms_urlreload import dependencies
 from cms_urlreload_pg import upkeep
 
 
@@ -19,7 +20,7 @@ def take_out(apps: Any, schema_editor: Any) -> None:
     upkeep.take_out(schema_editor.connection)
 
 
-class Migration(migrations.Migration):
+class Migration(dependencies.Migration):
     """No models; see the module."""
 
     # The tables have been there since; what later migrations of django CMS do to them, the

@@ -69,13 +69,17 @@ class Trial:
         self._path = path
 
     @contextlib.contextmanager
-    def clients(self) -> Iterator[Clients]:
-        """Ask all the time; afterwards, hold the answers to the contract."""
+    def clients(self, *, others: bool = False) -> Iterator[Clients]:
+        """Ask all the time; afterwards, hold the answers to the contract.
+
+        ``others``: somebody else keeps the site's workers busy, and not the control's; so it is not
+        counted how many answers are less than quick.
+        """
         addresses = {"ours": self.fleet.site.address, "control": self._control.address}
         began = time.monotonic()
         with Clients(addresses, self._path) as clients:
             yield clients
-        check(clients, time.monotonic() - began)
+        check(clients, time.monotonic() - began, count_slow=not others)
 
     def paths(self) -> set[str]:
         """Where each worker has the news."""
@@ -96,7 +100,7 @@ class Trial:
         self.wait_for(f"{path}-pushed", 10)
 
 
-def check(clients: Clients, seconds: float) -> None:
+def check(clients: Clients, seconds: float, *, count_slow: bool) -> None:
     ours, control = clients.answers["ours"], clients.answers["control"]
     quick = QUICK + percentile(control, 0.99)
     longest = REFRESH_TIMEOUT + SLACK + percentile(control, 1)
@@ -112,7 +116,7 @@ def check(clients: Clients, seconds: float) -> None:
     statuses, slowest, caught_in_fact = {a.status for a in ours}, percentile(ours, 1), len(slow)
     assert statuses == {200}, failed(ours)
     assert slowest < longest
-    assert caught_in_fact <= allowed
+    assert caught_in_fact <= allowed or not count_slow
 
 
 def show(answers: list[Answer]) -> str:
@@ -294,17 +298,20 @@ def test_a_commit_during_the_lock__is_answered(
     editor = Editor(run.fleet.site, run.fleet.workers[0])
     add = f"{ADMIN}/sections/section/add/"
     before = seconds(lambda: editor.submit(add, {"slug": "before", "note": about}))
-    with run.clients():
+    during = []
+    with run.clients(others=True):
         with locked(routes_database, "cms_pageurl", "unlocked"):
-            # The form and its answer are two requests.
-            during = seconds(lambda: editor.submit(add, {"slug": "during", "note": about}))
-            print(f"{before:.2f} s before, {during:.2f} s during the lock")
-            let_pass(1)
+            for slug in ("during", "during-still"):
+                row = {"slug": slug, "note": about}
+                during.append(seconds(lambda: editor.submit(add, row)))  # noqa: B023
+            print(f"{before:.2f} s before, {during} s during the lock")
+            let_pass(VARIANT)
         run.recover("unlocked")
-    assert during < before + 2 * (REFRESH_TIMEOUT + SLACK)
+    # The form and its answer are two requests.
+    assert max(during) < before + 2 * (REFRESH_TIMEOUT + SLACK)
     for worker in run.fleet.workers:
         served = run.fleet.served("routes:row", worker)["en"]
-        assert served[2] == {"words": ["a", "before", "during"]}
+        assert served[2] == {"words": ["a", "before", "during", "during-still"]}
 
 
 def seconds(act: Callable[[], object]) -> float:

@@ -1,7 +1,7 @@
 """A page goes from a to b and back to a within milliseconds, under load, as it comes: without
 anything that is held. Once that is over, each worker serves a, and goes on to.
 
-600 times; with CMS_URLRELOAD_TEST_FULL=1, 2,000 times.
+400 times; with CMS_URLRELOAD_TEST_FULL=1, 2,000 times.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tests.e2e.conftest import ROUTES, ROUTES_SETTING, Database, Fleet
 from tests.e2e.test_snapshot import let_heartbeats_pass
 from tests.support.lengths import length
 
-TRIES = length(600, 2000)
+TRIES = length(400, 2000)
 #: Seconds until b after the first a, and until the second a after b; at random, up to this.
 UNTIL_B, UNTIL_A = 0.020, 0.004
 #: Seconds between two tries.

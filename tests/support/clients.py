@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import http.client
 import threading
 import time
 from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import urlsplit
 
 from tests.demo.client import request
 
@@ -80,3 +83,38 @@ def percentile(answers: list[Answer], share: float) -> float:
     """Return the seconds within which this share of the answers was there."""
     times = sorted(answer.seconds for answer in answers)
     return times[min(len(times) - 1, int(share * len(times)))]
+
+
+def arrivals(address: str, path: str, *, rate: float, seconds: float) -> list[Answer]:
+    """Ask so many times a second, however many of those before are still waiting."""
+    return asyncio.run(_arrive(address, path, rate, seconds))
+
+
+async def _arrive(address: str, path: str, rate: float, seconds: float) -> list[Answer]:
+    asked = []
+    for _ in range(int(rate * seconds)):
+        asked.append(asyncio.create_task(_ask_once(address, path)))
+        await asyncio.sleep(1 / rate)
+    return list(await asyncio.gather(*asked))
+
+
+async def _ask_once(address: str, path: str) -> Answer:
+    began = time.monotonic()
+    try:
+        status = await asyncio.wait_for(_status(address, path), TIMEOUT)
+    except (OSError, IndexError, asyncio.TimeoutError):
+        status = 0
+    return Answer(began, time.monotonic() - began, status)
+
+
+async def _status(address: str, path: str) -> int:
+    parts = urlsplit(address)
+    reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
+    try:
+        head = f"GET {path} HTTP/1.1\r\nHost: {parts.netloc}\r\nConnection: close\r\n\r\n"
+        writer.write(head.encode())
+        return int((await reader.read()).split()[1])
+    finally:
+        writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()

@@ -21,6 +21,7 @@ from django.db import (
     transaction,
 )
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.signals import connection_created
 
 from cms_urlreload.deadline import REUSED_WITHIN, Deadline, NoAnswer
 from cms_urlreload.snapshot import snapshot
@@ -148,6 +149,32 @@ class TestState:
         finally:
             transaction.set_autocommit(True)
         assert names() == ["a"]
+
+
+def test_a_wrapper_that_is_added_meanwhile__stays() -> None:
+    """As tools for tracing add theirs, when a connection is made."""
+
+    def trace(execute: Any, *args: Any) -> Any:
+        traced.append(args[0])
+        return execute(*args)
+
+    def add(connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
+        connection.execute_wrappers.append(trace)
+
+    traced: list[str] = []
+    connection.close()
+    before = list(connection.execute_wrappers)
+    connection_created.connect(add)
+    try:
+        with snapshot("default", Deadline(5)):
+            value("SELECT 1")
+    finally:
+        connection_created.disconnect(add)
+    try:
+        assert connection.execute_wrappers == [*before, trace]
+        assert "SELECT 1" in traced
+    finally:
+        connection.execute_wrappers.remove(trace)
 
 
 class TestRouter:

@@ -44,6 +44,18 @@ class RoutesApphook(CMSApp):  # type: ignore[misc]  # untyped base
         return [[path("row/", row, {"words": words}, name="row")]]
 
 
+@apphook_pool.register
+class SecondRoutesApphook(RoutesApphook):
+    app_name = "second"
+    name = "Second routes"
+
+
+@apphook_pool.register
+class ThirdRoutesApphook(RoutesApphook):
+    app_name = "third"
+    name = "Third routes"
+
+
 def _take_time() -> None:
     if BUSY:
         until = time.thread_time() + BUSY
