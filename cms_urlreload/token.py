@@ -10,6 +10,7 @@ import contextlib
 import datetime
 import decimal
 import hashlib
+import uuid
 from typing import Any
 
 from cms.models import PageUrl
@@ -109,9 +110,10 @@ def read_token(alias: str) -> Token:
 #: type is. Drivers make objects of values, and anybody may register others with them, whose repr
 #: may be another at each look.
 _EXACT_FORMS = {
-    "sqlite": "quote({})",
-    "mysql": "CAST({} AS BINARY)",
-    "postgresql": "CAST({} AS text)",
+    # quote() ends a text at its first NUL, and hex() rounds a number.
+    "sqlite": "CASE typeof({0}) WHEN 'text' THEN 'text ' || hex({0}) ELSE quote({0}) END",
+    "mysql": "CAST({0} AS BINARY)",
+    "postgresql": "CAST({0} AS text)",
 }
 #: Classes whose repr is their value.
 _EXACT_CLASSES = (
@@ -126,13 +128,14 @@ _EXACT_CLASSES = (
     datetime.datetime,
     datetime.time,
     datetime.timedelta,
+    uuid.UUID,
 )
 
 
 def _config_rows(alias: str, table: type[Model]) -> list[str]:
     """Read all rows of a table, each as one text, in an order that needs no primary key."""
     connection = connections[alias]
-    form = _EXACT_FORMS.get(connection.vendor, "{}")
+    form = _EXACT_FORMS.get(connection.vendor, "{0}")
     quote = connection.ops.quote_name
     # Past Django's fields too: what from_db_value() returns has any class.
     columns = (form.format(quote(name)) for name in columns_of(table))

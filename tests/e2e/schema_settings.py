@@ -10,7 +10,7 @@ from django.db.backends.signals import connection_created
 from django.http import HttpRequest, HttpResponse
 
 from tests.demo.settings import *  # noqa: F403
-from tests.demo.settings import MIDDLEWARE
+from tests.demo.settings import DATABASES, INSTALLED_APPS, MIDDLEWARE
 
 
 class SchemaMiddleware:
@@ -36,3 +36,6 @@ if os.environ["DEMO_SCHEMA_BY"] == "middleware":
     MIDDLEWARE.insert(0, "tests.e2e.schema_settings.SchemaMiddleware")
 elif os.environ["DEMO_SCHEMA_BY"] == "signal":
     connection_created.connect(on_connection_created)
+elif os.environ["DEMO_SCHEMA_BY"] == "engine":
+    DATABASES["default"]["ENGINE"] = "tests.e2e.tenant_engine"
+    INSTALLED_APPS.remove("cms_urlreload_pg")  # it is not what refuses

@@ -9,7 +9,9 @@ from urllib.parse import quote
 import pytest
 
 from tests.demo.client import request
+from tests.demo.site import SiteError
 from tests.e2e.conftest import Database, Fleet
+from tests.e2e.lines import environment
 from tests.e2e.test_command import urlreload
 from tests.support.waiting import wait_until
 
@@ -102,3 +104,15 @@ def test_listener_without_any_pages__is_told(start: Any, two_schemas: Database) 
     fleet.wait_for_poll()
     wait_until(lambda: "leads to other tables" in fleet.log, 15, lambda: fleet.log)
     assert "LINE" not in fleet.log
+
+
+def test_engine_of_tenants__is_refused(start: Any, database: Database) -> None:
+    """By the checks, and by a server, which runs none."""
+    with pytest.raises(SiteError) as server:
+        begin(start, "engine")
+    assert "ImproperlyConfigured: The engine 'tests.e2e.tenant_engine'" in str(server.value)
+    env = {"DJANGO_SETTINGS_MODULE": "tests.e2e.schema_settings", "DEMO_SCHEMA_BY": "engine"}
+    code, text = urlreload({**environment(database.dsn, ""), **env}, "doctor")
+    assert code == 1
+    assert "cms_urlreload.E011: The engine 'tests.e2e.tenant_engine'" in text
+    assert "use cms.middleware.utils.ApphookReloadMiddleware of django CMS" in text
