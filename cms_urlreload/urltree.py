@@ -132,8 +132,9 @@ class Publisher:
         slot = Slot(resolvers if patterns is None else patterns)
         survey = survey_urlconfs(slot)
         self._say_broken(survey)
-        self.findings = tuple(survey.findings)
         self._wraps = self._wraps or survey.wraps
+        if survey.findings or not self._wraps:
+            self.findings = tuple(survey.findings)
         if self._wraps or survey.findings:
             copies = self._import_again(slot, survey)
         else:
@@ -154,12 +155,14 @@ class Publisher:
         failed = import_again(slot, modules, needed, survey.all_lists())
         names = ", ".join(module.__name__ for module in modules)
         self._say(
+            names,
             logging.WARNING,
             f"Imported again at each change of apphook URLs, as django CMS does it: {names}. "
             f"{' '.join(self.findings)} {REMEDY}",
         )
         for name, error in failed.items():
             self._say(
+                f"{name} {error}",
                 logging.ERROR,
                 f"The urlconf {name} cannot be imported again ({error}): it keeps the apphook URLs "
                 "that it has.",
@@ -169,17 +172,19 @@ class Publisher:
     def _say_broken(self, survey: Survey) -> None:
         for name, error in survey.broken.items():
             self._say(
+                f"{name} {error}",
                 logging.WARNING,
                 f"A part of the urlconf {name} cannot be looked at ({error}); it is passed over. "
                 "The apphook URLs of all others are current.",
             )
 
-    def _say(self, level: int, text: str) -> None:
-        if text not in self._said:
-            self._said.add(text)
+    def _say(self, what: str, level: int, text: str) -> None:
+        if what not in self._said:
+            self._said.add(what)
             logger.log(level, text)
 
 
+_WRAPPED = "views of django CMS are wrapped."
 #: What people can do about a finding.
 REMEDY = (
     'It can be followed without: path("", include("cms.urls")) as it is, with Django\'s '
@@ -389,7 +394,7 @@ class Survey:
         elif kind == "apphooks":
             holders.append(pattern)
             if urlforms.are_apphooks_wrapped(pattern, self._known_views):
-                self._find_wrapped(f"{self._name}: the apphooks of cms.urls are wrapped.")
+                self._find_wrapped(f"{self._name}: {_WRAPPED}")
         else:
             self._look_at_other(pattern, found)
 
@@ -399,7 +404,7 @@ class Survey:
             return  # a view of the project's own
         views.add(cast("str", pattern.name))
         if is_wrapped:
-            self._find_wrapped(f"{self._name}: the view of {pattern.name!r} is wrapped.")
+            self._find_wrapped(f"{self._name}: {_WRAPPED}")
 
     def _look_at_resolver(self, resolver: URLResolver, found: _List, is_own: bool) -> None:
         below = self._below(resolver)
@@ -409,7 +414,7 @@ class Survey:
         found.modules |= _module_names(resolver.urlconf_name)
         if is_own:
             if urlforms.is_inclusion_wrapped(resolver):
-                self._find_wrapped(f"{self._name}: what it includes is wrapped.")
+                self._find_wrapped(f"{self._name}: {_WRAPPED}")
         elif below.leads:
             found.leads = True
             if not urlforms.is_plain(resolver):

@@ -1,17 +1,22 @@
 from __future__ import annotations
 
+import sys
 from importlib import metadata
+from types import ModuleType
 from typing import Any
 
 import pytest
+from django.contrib.auth.decorators import login_required
 from django.core import checks as django_checks
 from django.core.checks import Error, Info, run_checks
 from django.db import connection
 from django.test import modify_settings
+from django.urls import URLPattern, clear_url_caches, include, path
 
-from cms_urlreload import checks
+from cms_urlreload import checks, urltree
 from cms_urlreload_pg import checks as pg_checks
 from cms_urlreload_pg import driver
+from tests.forms.tools import rebuilt
 from tests.support.versions import since_cms, tree_model, until_cms
 
 OURS = checks.MIDDLEWARE
@@ -63,6 +68,45 @@ def test_config_models__names_a_model_that_is_not_there(settings: Any) -> None:
         )
         for name in ("news.Novel", "nws.Story")
     ]
+
+
+def urlconf_findings(settings: Any, urlpatterns: Any) -> list[Any]:
+    module = ModuleType("tests.checked_urls")
+    module.urlpatterns = urlpatterns  # type: ignore[attr-defined]
+    sys.modules[module.__name__] = module
+    settings.ROOT_URLCONF = module.__name__
+    try:
+        return checks.check_urlconfs(None)
+    finally:
+        del sys.modules[module.__name__]
+        clear_url_caches()
+
+
+def test_urlconfs__are_followed(settings: Any, django_assert_num_queries: Any) -> None:
+    patterns = (path("x/", include(([path("", include("cms.urls"))], "x"))),)
+    with django_assert_num_queries(0):
+        assert urlconf_findings(settings, patterns) == []
+
+
+def test_urlconfs__rebuild_what_they_include(settings: Any) -> None:
+    from cms import urls
+
+    views = [each for each in urls.urlpatterns if isinstance(each, URLPattern)]
+    copies = rebuilt(views, login_required)
+    assert urlconf_findings(settings, copies) == [
+        django_checks.Warning(
+            "ROOT_URLCONF (tests.checked_urls) is imported again at each change of apphook URLs, "
+            "as django CMS does it. tests.checked_urls: views of django CMS are wrapped. "
+            "tests.checked_urls: it has the patterns of cms.urls without its apphooks.",
+            hint=urltree.REMEDY,
+            id="cms_urlreload.W011",
+        )
+    ]
+
+
+def test_urlconfs__have_no_cms(settings: Any) -> None:
+    [found] = urlconf_findings(settings, [path("x/", rebuilt)])  # type: ignore[arg-type]
+    assert found.id == "cms_urlreload.I012"
 
 
 def test_middleware__is_missing(settings: Any) -> None:
