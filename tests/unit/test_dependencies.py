@@ -1,4 +1,4 @@
-"""What our migrations depend on; sites with other migrations are in tests/e2e/test_migrations.py."""
+"""What our migrations depend on. Sites with other migrations: tests/e2e/test_migrations.py."""
 
 from __future__ import annotations
 
