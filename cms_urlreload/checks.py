@@ -208,7 +208,7 @@ def check_tenants(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> lis
     found = tenants.trouble()
     if found is None:
         return []
-    return [Error(found, hint=tenants.INSTEAD, id="cms_urlreload.E013")]
+    return [Error(found, hint=tenants.INSTEAD, id="cms_urlreload.E011")]
 
 
 def check_urlconfs(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:

@@ -38,7 +38,7 @@ def become(alias: str, module: str, **attributes: Any) -> None:
 
 def check_refused(culprit: str) -> None:
     [message] = check_tenants(None)
-    assert message.id == "cms_urlreload.E013"
+    assert message.id == "cms_urlreload.E011"
     assert culprit in message.msg
     assert INSTEAD in str(message.hint)
     with pytest.raises(ImproperlyConfigured) as caught:
