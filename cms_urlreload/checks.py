@@ -226,7 +226,7 @@ def check_urlconfs(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> li
                 f"ROOT_URLCONF ({settings.ROOT_URLCONF}) is imported again at each change of "
                 f"apphook URLs, as django CMS does it. {' '.join(survey.findings)}",
                 hint=urltree.REMEDY,
-                id="cms_urlreload.W011",
+                id="cms_urlreload.W012",
             )
         ]
     if survey.root_leads:
@@ -236,7 +236,7 @@ def check_urlconfs(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> li
             f"ROOT_URLCONF ({settings.ROOT_URLCONF}) does not include cms.urls: apphooks have no "
             "URLs there.",
             hint='Add path("", include("cms.urls")), unless another urlconf of the site has it.',
-            id="cms_urlreload.I012",
+            id="cms_urlreload.I013",
         )
     ]
 

@@ -71,7 +71,8 @@ def wrapped_view(pattern: URLPattern, *, is_own: bool) -> bool | None:
     target = CMS_VIEWS.get(cast("str", pattern.name))
     if target is None:
         return None
-    if pattern.callback is target:
+    # Also what somebody put into cms.views before cms.urls was imported.
+    if pattern.callback in (target, getattr(views, target.__name__, None)):
         return type(pattern) is not URLPattern or "resolve" in vars(pattern)
     return True if is_own or _reaches(pattern.callback, target) else None
 

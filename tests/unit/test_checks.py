@@ -13,7 +13,7 @@ from django.db import connection
 from django.test import modify_settings
 from django.urls import URLPattern, clear_url_caches, include, path
 
-from cms_urlreload import checks, urltree
+from cms_urlreload import checks, report, urltree
 from cms_urlreload_pg import checks as pg_checks
 from cms_urlreload_pg import driver
 from tests.forms.tools import rebuilt
@@ -88,25 +88,28 @@ def test_urlconfs__are_followed(settings: Any, django_assert_num_queries: Any) -
         assert urlconf_findings(settings, patterns) == []
 
 
-def test_urlconfs__rebuild_what_they_include(settings: Any) -> None:
+def test_urlconfs__rebuild_what_they_include(settings: Any, monkeypatch: Any) -> None:
     from cms import urls
 
     views = [each for each in urls.urlpatterns if isinstance(each, URLPattern)]
     copies = rebuilt(views, login_required)
+    monkeypatch.setattr(report, "check_urlconfs", lambda _: urlconf_findings(settings, copies))
+    [line] = report.report_urlconfs()
+    assert "ROOT_URLCONF (tests.checked_urls) is imported again" in line
     assert urlconf_findings(settings, copies) == [
         django_checks.Warning(
             "ROOT_URLCONF (tests.checked_urls) is imported again at each change of apphook URLs, "
             "as django CMS does it. tests.checked_urls: views of django CMS are wrapped. "
             "tests.checked_urls: it has the patterns of cms.urls without its apphooks.",
             hint=urltree.REMEDY,
-            id="cms_urlreload.W011",
+            id="cms_urlreload.W012",
         )
     ]
 
 
 def test_urlconfs__have_no_cms(settings: Any) -> None:
     [found] = urlconf_findings(settings, [path("x/", rebuilt)])  # type: ignore[arg-type]
-    assert found.id == "cms_urlreload.I012"
+    assert found.id == "cms_urlreload.I013"
 
 
 def test_middleware__is_missing(settings: Any) -> None:
