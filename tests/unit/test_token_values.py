@@ -163,7 +163,10 @@ SETTINGS = [
     "SET default_transaction_isolation = 'repeatable read'",
     "SET default_transaction_read_only = on",
     "SET jit_above_cost = 0",
-    "SET debug_parallel_query = on",
+    (
+        "SELECT set_config(name, 'on', false) FROM pg_settings "
+        "WHERE name IN ('debug_parallel_query', 'force_parallel_mode')"
+    ),
     "SET enable_sort = off",
     "SET search_path = own, public, pg_catalog",
 ]
