@@ -4,22 +4,24 @@
 from __future__ import annotations
 
 import logging
+from importlib.util import find_spec
 from typing import Any
 
 from cms.models import PageUrl
 from django.apps import AppConfig
 from django.db import ProgrammingError, connections, router
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
 
 from cms_urlreload.conf import get_settings
-from cms_urlreload.dependencies import has_migration
 
 from . import triggers
 
 logger = logging.getLogger(__name__)
 
 _INSUFFICIENT_PRIVILEGE = "42501"
+_MIGRATION = "0001_triggers"
 
 
 def concerns(connection: BaseDatabaseWrapper) -> bool:
@@ -61,8 +63,8 @@ def take_out(connection: BaseDatabaseWrapper) -> None:
 
 def on_post_migrate(sender: AppConfig, using: str, **kwargs: Any) -> None:
     """Bring the triggers up to date: after an upgrade of this package or of django CMS, after a
-    change of the channel, when the role that ran the migration could not put them in, or where
-    the site runs no migration of this app and ``migrate`` has made the tables from the models."""
+    change of the channel, when the role that ran the migration could not put them in, or when the
+    tables came after it, or without it."""
     connection = connections[using]
     if not concerns(connection) or _is_unapplied(connection, sender.label):
         return
@@ -73,6 +75,7 @@ def on_post_migrate(sender: AppConfig, using: str, **kwargs: Any) -> None:
 def _is_unapplied(connection: BaseDatabaseWrapper, app_label: str) -> bool:
     """Whether the migration is still to come, or was taken back on purpose. Not so where the site
     does not have it (MIGRATION_MODULES), as nothing would ever apply it."""
-    name = "0001_triggers"
-    applied = MigrationRecorder(connection).applied_migrations()
-    return (app_label, name) not in applied and has_migration(app_label, name)
+    package, _ = MigrationLoader.migrations_module(app_label)
+    if package is None or find_spec(f"{package}.{_MIGRATION}") is None:
+        return False
+    return (app_label, _MIGRATION) not in MigrationRecorder(connection).applied_migrations()
