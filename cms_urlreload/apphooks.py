@@ -4,31 +4,30 @@ from those rows.
 The only module that uses what builds URLs in django CMS, private parts of it included. It follows
 ``cms.appresolver._get_app_patterns`` with five differences: a database error is raised instead of
 read as "no apphooks"; nothing is published while it builds; what did not change is used again;
-the patterns of a page are made when they are asked for; and a permission check whose page is not
-found denies instead of allowing.
+the patterns of a page are made when they are asked for, of what they were at the build; and the
+permission that is checked is that of the page that they were built for.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable
 from typing import Any, NamedTuple
 
 from cms import appresolver
 from cms.apphook_pool import apphook_pool
-from cms.appresolver import get_app_urls, recurse_patterns
+from cms.appresolver import get_app_urls
 from cms.models import Page, PageUrl
-from cms.utils.decorators import cms_perms
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
+from django.db import router
 from django.db.models import QuerySet
-from django.http import Http404, HttpRequest, HttpResponseBase
-from django.urls import URLPattern, URLResolver
+from django.urls import URLPattern
 from django.utils.translation import override
 
-from .hookresolver import Hooked, HookResolver, Pattern, is_appendable, literal_prefix
-
-View = Callable[..., HttpResponseBase]
+from .hookresolver import Hooked, HookResolver, Pattern, literal_prefix
+from .patterns import Snapshot, Snapshots, hook_in
+from .permission import PageGuard, Refuse, allow, guarded
 
 # Where a page keeps its place in the tree and its site: with a node of its own until django CMS
 # 4.1, in its own row since 5.0.
@@ -66,6 +65,7 @@ class AppTree(NamedTuple):
 
     hooks: dict[int, Hook]
     resolvers: list[HookResolver]
+    snapshots: Snapshots
 
 
 def site_id() -> int | None:
@@ -101,24 +101,26 @@ def build(alias: str, previous: AppTree | None = None) -> AppTree:
     :param previous: a tree whose resolvers are used again for pages where nothing changed.
     """
     hooks: dict[int, Hook] = {}
-    lists = _Lists()
+    snapshots = Snapshots(previous.snapshots if previous else None)
+    made: set[tuple[Any, ...]] = set()
+    is_site_checked = site_id() is None
     for page, urls in _by_page(alias):
         app = apphook_pool.get_apphook(page.application_urls)
         if app is None:
             continue  # registered no more; django CMS has warned
-        patterns = {url.language: _app_patterns(app, page, url.language) for url in urls}
-        ingredients = (
-            app,
-            page.application_namespace,
-            _site_of(page),
-            tuple((*url, lists.flat(patterns[url.language])) for url in urls),
-        )
+        plan = _plan(app, page, urls, is_site_checked, snapshots)
         old = previous.hooks.get(page.pk) if previous else None
-        if old is not None and old.ingredients == ingredients:
+        if old is not None and old.ingredients == plan:
             hooks[page.pk] = old
-        else:
-            hooks[page.pk] = Hook(ingredients, _resolver(app, page, urls, patterns, lists))
-    return AppTree(hooks, [hook.resolver for hook in hooks.values()])
+            continue
+        resolver = _resolver(plan)
+        if _look(plan) not in made:
+            # What is wrong with an app is to be found now, and not by a request.
+            list(resolver.url_patterns_dict.values())
+            made.add(_look(plan))
+        hooks[page.pk] = Hook(plan, resolver)
+    snapshots.forget_previous()
+    return AppTree(hooks, [hook.resolver for hook in hooks.values()], snapshots)
 
 
 class _Url(NamedTuple):
@@ -159,52 +161,79 @@ def _page(alias: str, columns: list[Any]) -> Any:
     return page
 
 
-def _app_patterns(app: Any, page: Any, language: str) -> list[Sequence[Pattern]]:
-    """Return the lists of patterns that the app hangs on one URL of its page."""
-    with override(language):
-        return list(get_app_urls(app.get_urls(page, language)))
+class _Plan(NamedTuple):
+    """All that decides what the resolver of a page matches, and leads to. A resolver makes its
+    patterns of this alone, whenever it is asked."""
+
+    app: Any
+    permissions: bool
+    excluded: tuple[str | None, ...]
+    page_id: int
+    application: str
+    namespace: str
+    page_site: int
+    is_site_checked: bool
+    #: The URLs, each with the lists of patterns below it.
+    urls: tuple[tuple[_Url, tuple[Snapshot, ...]], ...]
 
 
-def _resolver(
-    app: Any,
-    page: Any,
-    urls: list[_Url],
-    patterns: dict[str, list[Sequence[Pattern]]],
-    lists: _Lists,
-) -> HookResolver:
-    hooked = {}
-    for url in urls:
-        below = patterns[url.language]
-        make = functools.partial(_hook_in, app, page.pk, _site_of(page), url, below)
-        prefix = literal_prefix(_prefix(url.path), lists.are_appendable(below, url.language))
-        hooked[url.language] = Hooked(prefix, make)
-    resolver = HookResolver(
-        app.app_name,
-        page.application_namespace,
+def _plan(
+    app: Any, page: Any, urls: list[_Url], is_site_checked: bool, snapshots: Snapshots
+) -> _Plan:
+    return _Plan(
+        app,
+        bool(app.permissions),
+        tuple(app.exclude_permissions),
         page.pk,
-        hooked,
-        lists.views(patterns.values()),
+        page.application_urls,
+        page.application_namespace,
+        _site_of(page),
+        is_site_checked,
+        tuple((url, _app_patterns(app, page, url.language, snapshots)) for url in urls),
     )
-    if lists.are_new(app, patterns):
-        # What is wrong with an app is to be found now, and not by a request.
-        list(resolver.url_patterns_dict.values())
-    return resolver
 
 
-def _hook_in(
-    app: Any, page_id: int, page_site: int, url: _Url, below: list[Sequence[Pattern]]
-) -> list[Pattern]:
+def _app_patterns(app: Any, page: Any, language: str, snapshots: Snapshots) -> tuple[Snapshot, ...]:
+    """Return the lists of patterns that the app hangs on one URL of its page, as they are now."""
+    with override(language):
+        return tuple(map(snapshots.of, get_app_urls(app.get_urls(page, language))))
+
+
+def _look(plan: _Plan) -> tuple[Any, ...]:
+    """Return what pages have in common whose patterns are made alike."""
+    return plan.app, tuple((url.language, below) for url, below in plan.urls)
+
+
+def _resolver(plan: _Plan) -> HookResolver:
+    hooked = {}
+    for url, below in plan.urls:
+        are_appendable = all(each.is_appendable(url.language) for each in below)
+        prefix = literal_prefix(_prefix(url.path), are_appendable)
+        hooked[url.language] = Hooked(prefix, functools.partial(_hook_in, plan, url, below))
+    views = {name for _, below in plan.urls for each in below for name in each.views}
+    return HookResolver(plan.app.app_name, plan.namespace, plan.page_id, hooked, views)
+
+
+def _hook_in(plan: _Plan, url: _Url, below: tuple[Snapshot, ...]) -> list[Pattern]:
     """Make the patterns of one URL of a page."""
     hooked: list[Pattern] = []
     # A regular expression may be translated: it is read in the language of the URL.
     with override(url.language):
-        for pattern_list in below:
-            hooked += recurse_patterns(_prefix(url.path), pattern_list, page_id)
-    if app.permissions:
-        _protect(hooked, app.exclude_permissions, page_id)
-    if site_id() is None:
-        appresolver._set_site_filter(hooked, page_site)
+        for snapshot in below:
+            hooked += hook_in(_prefix(url.path), snapshot.nodes, plan.page_id)
+    if plan.permissions:
+        find = functools.partial(_find_page, plan, url.language)
+        _protect(hooked, plan.excluded, PageGuard(plan.page_id, plan.application, find))
+    if plan.is_site_checked:
+        _protect(hooked, (), _refuse_others(plan.page_site))
     return hooked
+
+
+def _refuse_others(page_site: int) -> Refuse:
+    """Return the check of django CMS that a request is for this site."""
+    from cms.utils.decorators import cms_site_filter  # since django CMS 5.1, as all of this
+
+    return cms_site_filter(page_site)(allow)  # type: ignore[no-any-return]
 
 
 def _prefix(path: str) -> str:
@@ -215,90 +244,21 @@ def _site_of(page: Any) -> int:
     return page.node.site_id if _NODE else page.site_id  # type: ignore[no-any-return]
 
 
-def _protect(patterns: Iterable[Pattern], excluded: Collection[str | None], page_id: int) -> None:
+def _protect(patterns: Iterable[Pattern], excluded: Collection[str | None], refuse: Refuse) -> None:
     for pattern in patterns:
         if isinstance(pattern, URLPattern):
-            pattern.callback = _require_page(cms_perms(pattern.callback), page_id)
+            pattern.callback = guarded(pattern.callback, refuse)
         elif pattern.namespace not in excluded:
-            _protect(pattern.url_patterns, excluded, page_id)
+            _protect(pattern.url_patterns, excluded, refuse)
 
 
-def _require_page(view: View, page_id: int) -> View:
-    """Give ``cms_perms`` the page whose permission it checks.
-
-    It looks that page up by the path of the request, a second time after the URL was resolved,
-    and *skips the check* if it finds none: as it does when the page moved or went in between.
-    The pattern knows its page, so there is always one to check, or nothing to show.
-    """
-
-    @functools.wraps(view)
-    def with_page(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        if not request.current_page:  # type: ignore[attr-defined]
-            page = Page.objects.filter(pk=page_id).first()
-            if page is None:
-                raise Http404("The page of this apphook is gone.")
-            request.current_page = page  # type: ignore[attr-defined]
-        return view(request, *args, **kwargs)
-
-    return with_page
-
-
-class _Lists:
-    """What is to be known of the lists of patterns that apps return. Most pages share few lists,
-    so each is looked at once a build."""
-
-    def __init__(self) -> None:
-        # The list is kept beside the result, so that its id is not given to another meanwhile.
-        self._flat: dict[int, tuple[Sequence[Pattern], tuple[Pattern, ...]]] = {}
-        self._appendable: dict[tuple[int, str], bool] = {}
-        self._views: dict[int, frozenset[str]] = {}
-        self._made: set[tuple[Any, ...]] = set()
-
-    def flat(self, lists: Iterable[Sequence[Pattern]]) -> tuple[tuple[Pattern, ...], ...]:
-        """Return all patterns in and below the lists, to be compared.
-
-        Patterns have no equality of their own, so identities are compared: an app that returns
-        the same objects is unchanged, one that makes new ones is built again.
-        """
-        return tuple(self._flat_list(each) for each in lists)
-
-    def _flat_list(self, patterns: Sequence[Pattern]) -> tuple[Pattern, ...]:
-        known = self._flat.get(id(patterns))
-        if known is None:
-            known = self._flat[id(patterns)] = (patterns, tuple(self._walk(patterns)))
-        return known[1]
-
-    def _walk(self, patterns: Sequence[Pattern]) -> Iterator[Pattern]:
-        for pattern in patterns:
-            yield pattern
-            if isinstance(pattern, URLResolver):
-                yield from self._flat_list(pattern.url_patterns)
-
-    def are_appendable(self, lists: Iterable[Sequence[Pattern]], language: str) -> bool:
-        """Whether a path that these match below another begins with that other."""
-        return all(self._is_appendable(each, language) for each in lists)
-
-    def _is_appendable(self, patterns: Sequence[Pattern], language: str) -> bool:
-        key = (id(patterns), language)
-        if key not in self._appendable:
-            with override(language):
-                self._appendable[key] = all(map(is_appendable, patterns))
-        return self._appendable[key]
-
-    def views(self, by_language: Iterable[Iterable[Sequence[Pattern]]]) -> set[str]:
-        """Return the names of all views."""
-        return {name for lists in by_language for each in lists for name in self._views_of(each)}
-
-    def _views_of(self, patterns: Sequence[Pattern]) -> frozenset[str]:
-        if id(patterns) not in self._views:
-            flat = self._flat_list(patterns)
-            names = (each.lookup_str for each in flat if isinstance(each, URLPattern))
-            self._views[id(patterns)] = frozenset(names)
-        return self._views[id(patterns)]
-
-    def are_new(self, app: Any, by_language: Mapping[str, Iterable[Sequence[Pattern]]]) -> bool:
-        """Whether this build has not come across an app with these lists yet."""
-        lists = tuple((name, *map(id, lists)) for name, lists in by_language.items())
-        known = (app, lists) in self._made
-        self._made.add((app, lists))
-        return not known
+def _find_page(plan: _Plan, language: str) -> Any:
+    """Return the page if it still has the apphook and a URL in the language, else None."""
+    urls = routed_urls(router.db_for_read(PageUrl)).filter(
+        page_id=plan.page_id,
+        language=language,
+        page__application_urls=plan.application,
+        **{f"page__{_NODE}site_id": plan.page_site},
+    )
+    url = urls.select_related("page__node" if _NODE else "page").first()
+    return None if url is None else url.page

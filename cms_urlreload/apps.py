@@ -23,13 +23,16 @@ class CmsUrlReloadConfig(AppConfig):
                 "its documentation lists."
             )
         super().import_models()
+        from . import overrides
+
+        overrides.replace_recurse_patterns()
 
     def ready(self) -> None:
         """Called by Django once all models are loaded."""
-        from . import caches, checks, commit_hook, conf, history, process, task_signals
+        from . import checks, commit_hook, conf, history, overrides, process, task_signals
 
         checks.register_all()
-        caches.key_by_token(process.state)
+        overrides.replace_others(process.state)
         commit_hook.connect()
         history.connect()
         task_signals.connect()

@@ -16,10 +16,10 @@ from django.core.checks import CheckMessage, Error, register
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections, router
 
-from . import transports
+from . import tenants, transports, urltree
 from .apphooks import site_id
 from .conf import SETTING, read
-from .token import config_models
+from .token import config_models, is_beside_the_pages
 
 MIDDLEWARE = "cms_urlreload.middleware.UrlReloadMiddleware"
 CORE_MIDDLEWARE = "cms.middleware.utils.ApphookReloadMiddleware"
@@ -96,18 +96,18 @@ def _is_model(name: str) -> bool:
 def check_config_databases(
     app_configs: Sequence[AppConfig] | None, **kwargs: Any
 ) -> list[CheckMessage]:
-    """The rows of CONFIG_MODELS are in the database that URLs are built from."""
-    pages = router.db_for_read(PageUrl)
-    elsewhere = {model: router.db_for_read(model) for model in config_models()}
+    """The rows of CONFIG_MODELS are in the database that pages are written to."""
+    pages = router.db_for_write(PageUrl)
     return [
         checks.Warning(
             f"{SETTING}['CONFIG_MODELS'] names {model._meta.label!r}, whose rows are in the "
-            f"database {alias!r} and the pages in {pages!r}: they do not count for the token.",
+            f"database {router.db_for_write(model)!r} and the pages in {pages!r}: they do not "
+            "count for the token.",
             hint="Leave it out, and send cms.signals.urls_need_reloading after each change.",
             id="cms_urlreload.W006",
         )
-        for model, alias in elsewhere.items()
-        if alias != pages
+        for model in config_models()
+        if not is_beside_the_pages(model)
     ]
 
 
@@ -203,6 +203,44 @@ def check_push(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[C
     ]
 
 
+def check_tenants(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    """All requests find the pages in the same schema."""
+    found = tenants.trouble()
+    if found is None:
+        return []
+    return [Error(found, hint=tenants.INSTEAD, id="cms_urlreload.E011")]
+
+
+def check_urlconfs(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    """ROOT_URLCONF does nothing with the patterns of django CMS that cannot be followed.
+
+    Makes no query. That ROOT_URLCONF is imported may make one, as in Django's own check of it.
+    """
+    try:
+        survey = urltree.survey_root()
+    except Exception:
+        return []  # Django's own check tells what is wrong with it
+    if survey.findings:
+        return [
+            checks.Warning(
+                f"ROOT_URLCONF ({settings.ROOT_URLCONF}) is imported again at each change of "
+                f"apphook URLs, as django CMS does it. {' '.join(survey.findings)}",
+                hint=urltree.REMEDY,
+                id="cms_urlreload.W012",
+            )
+        ]
+    if survey.root_leads:
+        return []
+    return [
+        checks.Info(
+            f"ROOT_URLCONF ({settings.ROOT_URLCONF}) does not include cms.urls: apphooks have no "
+            "URLs there.",
+            hint='Add path("", include("cms.urls")), unless another urlconf of the site has it.',
+            id="cms_urlreload.I013",
+        )
+    ]
+
+
 def check_middleware_order(
     app_configs: Sequence[AppConfig] | None, **kwargs: Any
 ) -> list[CheckMessage]:
@@ -236,5 +274,8 @@ def register_all() -> None:
         check_aldryn,
         check_site_id,
         check_push,
+        check_tenants,
     ):
         register(check)
+    # Where Django looks at ROOT_URLCONF, and nowhere else.
+    register(check_urlconfs, checks.Tags.urls)

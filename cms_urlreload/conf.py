@@ -36,6 +36,9 @@ class Settings:
 
     #: Longest time between two looks at the token while nothing is pushed. 0: at every request.
     poll_interval: float = 1.0
+    #: How long one look at the database may wait for it. Past that, a request goes on with the last
+    #: good URLs.
+    refresh_timeout: float = 2.0
     #: Time between two proofs that the listener's connection lives; bounds staleness in push mode.
     heartbeat_interval: float = 10.0
     #: How long the server may take to answer a heartbeat before its connection is given up.
@@ -87,6 +90,11 @@ def _positive(value: object) -> str | None:
     return f"a number of seconds above 0, and no more than {MAX_SECONDS}"
 
 
+def _refresh_timeout(value: object) -> str | None:
+    # Less is less than a server needs for a new session.
+    return None if _seconds(value, 0.1) else f"a number of seconds, 0.1 to {MAX_SECONDS}"
+
+
 def _connect_timeout(value: object) -> str | None:
     # libpq counts whole seconds and rounds 1 up to 2.
     # https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNECT-CONNECT-TIMEOUT
@@ -129,6 +137,7 @@ def _metrics(value: object) -> str | None:
 #: What each key must be: a function that returns None, or the words for what it wants.
 _RULES: dict[str, Callable[[object], str | None]] = {
     "POLL_INTERVAL": _not_negative,
+    "REFRESH_TIMEOUT": _refresh_timeout,
     "HEARTBEAT_INTERVAL": _positive,
     "HEARTBEAT_TIMEOUT": _positive,
     "CONNECT_TIMEOUT": _connect_timeout,

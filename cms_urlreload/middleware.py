@@ -6,11 +6,12 @@ from collections.abc import Awaitable, Callable
 from time import monotonic
 from typing import Any
 
-from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
+from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.http import HttpRequest, HttpResponseBase
 
 from .conf import get_settings
-from .process import refresh, state
+from .process import arefresh, refresh, state
+from .tenants import refuse
 
 GetResponse = Callable[[HttpRequest], HttpResponseBase | Awaitable[HttpResponseBase]]
 
@@ -29,6 +30,7 @@ class UrlReloadMiddleware:
     def __init__(self, get_response: Callable[[HttpRequest], Any]) -> None:
         self.get_response = get_response
         get_settings()  # a wrong setting stops the server here, before any request
+        refuse()  # likewise
         self._is_async = iscoroutinefunction(get_response)
         if self._is_async:
             markcoroutinefunction(self)
@@ -44,6 +46,5 @@ class UrlReloadMiddleware:
 
     async def __acall__(self, request: HttpRequest) -> HttpResponseBase:
         if state.dirty or monotonic() >= state.lease_until:
-            # It reads the database: in the thread that has this request's connections.
-            await sync_to_async(refresh, thread_sensitive=True)()
+            await arefresh()
         return await self.get_response(request)  # type: ignore[no-any-return]

@@ -31,6 +31,7 @@ def get_transport() -> Transport:
 
 reloader = Reloader(state, get_transport)
 refresh = reloader.refresh
+arefresh = reloader.arefresh
 
 
 def _after_fork_in_child() -> None:

@@ -12,6 +12,7 @@ from django.core import checks
 from django.core.checks.registry import registry
 from django.db import connections, router, transaction
 
+from .checks import check_urlconfs
 from .commit_hook import announce_on_commit
 from .conf import read
 from .fleet import Finding, Worker
@@ -78,6 +79,15 @@ def run_own_checks() -> list[checks.CheckMessage]:
 def is_good(message: checks.CheckMessage) -> bool:
     """Whether nothing is to be done about what a check has found."""
     return message.level < checks.WARNING or message.is_silenced()
+
+
+def report_urlconfs() -> list[str]:
+    """Return what ROOT_URLCONF does that cannot be followed, as sentences for a person."""
+    return [
+        message.msg
+        for message in check_urlconfs(None)
+        if message.level >= checks.WARNING and not message.is_silenced()
+    ]
 
 
 def examine() -> Iterable[Finding]:

@@ -57,7 +57,16 @@ class State:
     neither.
     """
 
-    __slots__ = ("_lock", "_reasons", "applied", "dirty", "heard_until", "lease_until", "marks")
+    __slots__ = (
+        "_lock",
+        "_reasons",
+        "applied",
+        "dirty",
+        "gives_no_answer",
+        "heard_until",
+        "lease_until",
+        "marks",
+    )
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -70,6 +79,9 @@ class State:
         self.heard_until: float | None = None
         #: The token that the published URLs were built from; None before the first build.
         self.applied: Token | None = None
+        #: The database has not answered in time, as far as is known. A request need not wait to see
+        #: that again.
+        self.gives_no_answer = False
         #: How often the flag was set: lets a refresh see what arrived while it ran.
         self.marks = 0
         #: Why the flag is up, each with the number of its last mark.
@@ -92,6 +104,12 @@ class State:
         last look."""
         with self._lock:
             return min(self._reasons, key=REASONS.index, default="polled")
+
+    @property
+    def last_own(self) -> int:
+        """The number of the last mark that a commit of this process has set, since the last look;
+        -1 if there is none."""
+        return self._reasons.get("own", -1)
 
     def settle(self, marks: int) -> None:
         """Clear the flag, unless it was set again since ``marks`` was read.
@@ -141,5 +159,6 @@ class State:
         self._lock = threading.Lock()
         self._reasons = {"first" if self.applied is None else "forked": self.marks}
         self.dirty = True
+        self.gives_no_answer = False
         self.lease_until = 0.0
         self.heard_until = None

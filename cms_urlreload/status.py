@@ -29,6 +29,9 @@ class Status:
     unheard_for: float | None
     #: How often it has published other URLs.
     publications: int
+    #: What its urlconfs do with the patterns of django CMS that cannot be followed: they are
+    #: imported again at each change.
+    urlconfs: tuple[str, ...]
     #: Why its last refresh failed; None if it did not.
     failure: str | None
     #: What the transport has counted: in push mode ``notifications``, ``heartbeats``, ``missed``.
@@ -47,6 +50,7 @@ def get_status() -> Status:
         lease=max(0.0, state.lease_until - now),
         unheard_for=transport.unheard_for(now),
         publications=process.reloader.publications,
+        urlconfs=process.reloader.findings,
         failure=process.reloader.failure,
         counters=transport.counters(),
     )

@@ -10,8 +10,6 @@ import functools
 from time import monotonic
 from types import ModuleType
 
-from asgiref.sync import sync_to_async
-
 
 @functools.cache
 def _process() -> ModuleType:
@@ -41,4 +39,4 @@ async def aensure_fresh() -> None:
     the event loop."""
     process = _process()
     if process.state.is_due(monotonic()):
-        await sync_to_async(process.refresh, thread_sensitive=True)()
+        await process.arefresh()

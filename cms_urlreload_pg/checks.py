@@ -191,6 +191,28 @@ def _without_triggers(
     )
 
 
+def check_config_columns(
+    app_configs: Sequence[AppConfig] | None, databases: Sequence[str] | None = None, **kwargs: Any
+) -> list[CheckMessage]:
+    """The token can be made of each column of CONFIG_MODELS. Asks the database."""
+    from cms.models import PageUrl
+
+    from .columns import without_binary_form
+
+    alias = router.db_for_write(PageUrl)
+    if alias not in (databases or ()) or connections[alias].vendor != "postgresql":
+        return []
+    return [
+        Error(
+            f"{SETTING}['CONFIG_MODELS'] names a model with the field {field!r}, whose type "
+            f"{kind!r} has no binary form in PostgreSQL: the apphook URLs cannot be refreshed.",
+            hint="Leave the model out, and send cms.signals.urls_need_reloading after each change.",
+            id="cms_urlreload_pg.E010",
+        )
+        for field, kind in without_binary_form(connections[alias])
+    ]
+
+
 def register_all() -> None:
     """Register the checks of this module; called by the app's ready()."""
     for check in (
@@ -203,3 +225,4 @@ def register_all() -> None:
     ):
         register(check)
     register(check_triggers, Tags.database)
+    register(check_config_columns, Tags.database)

@@ -8,6 +8,7 @@ from typing import Any
 
 import psycopg
 from django.core.exceptions import ImproperlyConfigured
+from django.db import connections
 from django.utils.connection import ConnectionDoesNotExist
 from psycopg import sql
 
@@ -18,7 +19,7 @@ from .address import alias_parameters, listener_parameters, role
 from .probe import probe_channel
 from .refusal import refusal
 from .session import listen_statement
-from .token_sql import token_sql
+from .token_sql import schema_sql, token_sql
 
 _NAME = "cms-urlreload-doctor"
 
@@ -74,6 +75,7 @@ def _token(connection: psycopg.Connection, settings: Settings, pages_alias: str)
         if assumed is not None:
             connection.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(assumed)))
         psycopg.ClientCursor(connection).execute(statement, parameters)
+        [schema] = _row(connection, f"SELECT {schema_sql(pages_alias)}")
     except psycopg.Error as error:
         elsewhere = isinstance(error, psycopg.errors.UndefinedTable)
         return Finding(
@@ -86,7 +88,26 @@ def _token(connection: psycopg.Connection, settings: Settings, pages_alias: str)
             else "GRANT it SELECT on the tables of django CMS and of CONFIG_MODELS.",
         )
     seconds = time.perf_counter() - began
-    return Finding("heartbeat", True, f"The token was read in {seconds * 1000:.1f} ms.")
+    return _elsewhere(schema, settings, pages_alias) or Finding(
+        "heartbeat", True, f"The token was read in {seconds * 1000:.1f} ms."
+    )
+
+
+def _elsewhere(schema: str, settings: Settings, pages_alias: str) -> Finding | None:
+    """Compare the schema in which the listener finds the pages with that of the site."""
+    with connections[pages_alias].cursor() as cursor:
+        cursor.execute(f"SELECT {schema_sql(pages_alias)}")
+        [of_site] = cursor.fetchone()
+    if schema == of_site:
+        return None
+    return Finding(
+        "heartbeat",
+        False,
+        f"The listener finds the pages in the schema {schema!r}, and the site in {of_site!r}.",
+        f"{_who(settings)}, the role and the search_path of the listener must lead to the tables "
+        "of the site. If the search_path is set for each request, use django CMS's own "
+        "cms.middleware.utils.ApphookReloadMiddleware instead of this package.",
+    )
 
 
 def _hearing(connection: psycopg.Connection, settings: Settings, pages_alias: str) -> Finding:

@@ -5,6 +5,8 @@ suspicion that somebody changed them and told nobody. No connection and no clock
 from __future__ import annotations
 
 import logging
+import secrets
+from collections import deque
 from dataclasses import dataclass
 
 from cms_urlreload.pacing import Allowance
@@ -23,6 +25,35 @@ GRACE = 1.0
 #: changes a second are no flood: less, and real changes would wait.
 HINTS_BURST = 100
 HINTS_RATE = 100
+#: How many of its own announcements, that were not heard yet, a process remembers: many more than
+#: its threads make at once. One that is forgotten is heard as somebody else's: one look more.
+UNHEARD = 256
+
+
+class Announced:
+    """What this process has announced, and not heard yet.
+
+    Each announcement has a number of its own, and is recognised once. So a clone of this process,
+    from a snapshot of a virtual machine, which shares all that was random before, is somebody else.
+    Any thread may call any method.
+    """
+
+    def __init__(self) -> None:
+        self._numbers: deque[bytes] = deque(maxlen=UNHEARD)
+
+    def new(self) -> str:
+        """Return the number of an announcement that is about to be sent."""
+        number = secrets.token_hex(8)
+        self._numbers.append(number.encode())
+        return number
+
+    def was_ours(self, number: bytes) -> bool:
+        """Whether a number that was heard is of this process; at most once for each."""
+        try:
+            self._numbers.remove(number)
+        except ValueError:
+            return False
+        return True
 
 
 @dataclass

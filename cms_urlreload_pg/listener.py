@@ -24,7 +24,7 @@ from cms_urlreload.mode import ModeTeller
 from cms_urlreload.state import State
 
 from .probe import Probe
-from .session import NotDelivered, Script, Session, SessionLost
+from .session import NoAnswer, NotDelivered, Script, Session, SessionLost
 
 logger = logging.getLogger(__name__)
 
@@ -175,6 +175,10 @@ class Listener:
                 self._prove(self._session, selector, script.probe_channel)
                 while not self._stopping:
                     self._step(self._session, selector)
+        except NoAnswer:
+            # Before the lease ends: no request is to find the same by waiting for it.
+            self._state.gives_no_answer = True
+            raise
         finally:
             self._session = None
             self._descriptors.pop()
@@ -245,6 +249,7 @@ class Listener:
 
     def _found(self) -> None:
         self._backoff.reset()
+        self._state.gives_no_answer = False
         self._mode.push(f"listening for apphook changes on channel {self._settings.channel!r}.")
 
     def _lost(self, error: Exception, exc_info: Exception | None = None) -> None:

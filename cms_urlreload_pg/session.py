@@ -10,15 +10,17 @@ from dataclasses import dataclass, field
 
 import psycopg
 from psycopg import sql
-from psycopg.pq import ExecStatus
+from psycopg.pq import DiagnosticField, ExecStatus
 from psycopg.pq.abc import PGresult
 
 from cms_urlreload.conf import Settings
 from cms_urlreload.state import State, Token
 
-from .hearing import Counters, Hearing
+from .hearing import Announced, Counters, Hearing
+from .schemas import TO_OTHER_TABLES, Schemas
 
-#: Seconds that a lease outlives the answer to the next heartbeat: the time to read it.
+#: Seconds that a lease outlives the deadline of the next heartbeat: the time to send that, and to
+#: read its answer.
 SLACK = 1.0
 #: Seconds after which a process that is in doubt, because nobody asks it anything, shows so.
 SHOW_DOUBT = 1.0
@@ -28,9 +30,15 @@ SHOW_SERVED = 0.05
 #: replica: how often it is seen whether the replica has caught up.
 CATCH_UP = 0.25
 
+_UNDEFINED_TABLE = b"42P01"
+
 
 class SessionLost(Exception):  # noqa: N818  # an event more than an error
     """The connection is of no use any more. The message says why, for a log."""
+
+
+class NoAnswer(SessionLost):
+    """The server has said nothing in time."""
 
 
 class NotDelivered(SessionLost):
@@ -45,13 +53,15 @@ class Script:
     probe_channel: str
     #: Sent after that one after the other, each in a transaction of its own; the last is LISTEN.
     opening: list[bytes]
-    #: Returns the statement that reads the token, and shows what is served and whether that is in
-    #: doubt; made anew for each heartbeat.
+    #: Returns the statement that reads the schema in which the pages are found, and the token; and
+    #: that shows what is served and whether that is in doubt. Made anew for each heartbeat.
     heartbeat: Callable[[bool], bytes]
     #: Notifications on other channels are none of ours.
     channel: bytes
-    #: What the payload of this process's own announcements begins with.
-    origin: bytes
+    #: The announcements of this process.
+    announced: Announced
+    #: The schemas in which requests of this process find the pages.
+    schemas: Schemas
     #: URLs are built from another database (a replica), which may lag behind the one listened to.
     reads_elsewhere: bool = False
     counters: Counters = field(default_factory=Counters)
@@ -83,6 +93,7 @@ class Session:
         self._opening = deque([listen_statement(script.probe_channel)])
         self._asking: bytes | None = None
         self._answer: PGresult | None = None
+        self._asked_at = 0.0
         self._deadline = 0.0
         self._is_probing = False
         self._is_deaf = False
@@ -105,8 +116,12 @@ class Session:
     @property
     def due(self) -> float:
         """When step() must be called next, at the latest."""
-        waiting = self._asking is not None or self._is_probing
-        return min(self._hearing.due, self._deadline if waiting else self._beat_at)
+        return min(self._hearing.due, self._deadline if self._is_waiting else self._beat_at)
+
+    @property
+    def _is_waiting(self) -> bool:
+        """Whether something must arrive before the deadline."""
+        return self._asking is not None or self._is_probing
 
     @property
     def wants_probe(self) -> bool:
@@ -125,29 +140,36 @@ class Session:
     def step(self, now: float, readable: bool = False) -> None:
         """Do all that can be done without waiting.
 
-        :param now: seconds, of the clock that the lease is counted by.
+        An answer that is read after its deadline is a loss, also if it has been in the socket for
+        long: this thread stood still, and the path may be dead since.
+
+        :param now: seconds, of the clock that the lease is counted by. If the thread stands still
+            after it was read, the lease ends the earlier.
         :param readable: there is something to read on the socket.
         :raises NotDelivered: if the connection listens in vain.
         :raises SessionLost: if it is of no use any more for another reason.
         :raises psycopg.Error: likewise.
         """
+        if self._is_waiting and now >= self._deadline:
+            self._overdue(now, readable)
+            return
         if readable:
             self._read(now)
         self._hearing.step(now)
-        if self._asking is not None or self._is_probing:
-            if now >= self._deadline:
-                self._overdue(now)
+        if self._is_waiting:
             return
         if self._opening:
             self._ask(self._opening[0], now)
         elif self.is_proved:
             self._beat(now)
 
-    def _overdue(self, now: float) -> None:
+    def _overdue(self, now: float, readable: bool) -> None:
         if self._is_deaf:
             raise self._not_delivered()
+        if readable:
+            raise SessionLost(f"an answer of the server was read after {self._timeout:g} seconds")
         if not self._is_probing:
-            raise SessionLost(f"no answer from the server within {self._timeout:g} seconds")
+            raise NoAnswer(f"no answer from the server within {self._timeout:g} seconds")
         # What was listened to behind a pooler stays so, on a connection that others use.
         self._is_probing = False
         self._is_deaf = True
@@ -175,6 +197,7 @@ class Session:
     def _ask(self, statement: bytes, now: float) -> None:
         self._asking = statement
         self._answer = None
+        self._asked_at = now
         self._deadline = now + self._timeout
         self._pgconn.send_query(statement)
         # What does not go into the socket's buffer at once is sent by consume_input(); that so
@@ -193,7 +216,7 @@ class Session:
 
     def _keep(self, result: PGresult) -> None:
         if result.status not in (ExecStatus.COMMAND_OK, ExecStatus.TUPLES_OK):
-            raise SessionLost(result.get_error_message().strip())
+            raise SessionLost(_trouble(result))
         self._answer = result
 
     def _answered(self, now: float) -> None:
@@ -212,7 +235,8 @@ class Session:
         """A heartbeat's answer is there: the connection lives, and this is the truth."""
         token = self._token()
         self._beaten_at = now
-        self._beat_at = now + self._interval
+        # From when it was sent: what was committed later may not have been heard.
+        self._beat_at = self._asked_at + self._interval
         self._state.extend_lease(self._beat_at + self._timeout + SLACK)
         self.heartbeats += 1
         self._hearing.beaten(token, now)
@@ -220,14 +244,19 @@ class Session:
     def _token(self) -> Token:
         if self._answer is None or self._answer.ntuples != 1:
             raise SessionLost("the server answered a heartbeat with nothing")
-        _, revision, digest = (self._answer.get_value(0, column) or b"" for column in range(3))
-        return Token(revision.decode(), digest.decode())
+        row = [self._answer.get_value(0, column) or b"" for column in range(3)]
+        schema, revision, digest = (value.decode() for value in row)
+        trouble = self._script.schemas.trouble_with(schema)
+        if trouble is not None:
+            raise SessionLost(trouble)
+        return Token(revision, digest)
 
     def _hear(self, now: float) -> None:
         while (notification := self._pgconn.notifies()) is not None:
             if notification.relname == self._script.channel:
-                origin, _, reason = notification.extra.partition(b" ")
-                self._hearing.notified(now, origin == self._script.origin, reason == b"asked")
+                number, _, reason = notification.extra.partition(b" ")
+                by_us = self._script.announced.was_ours(number)
+                self._hearing.notified(now, by_us, reason == b"asked")
             elif notification.relname == self._script.probe_channel.encode() and self._is_probing:
                 self._prove()
 
@@ -236,6 +265,15 @@ class Session:
         self.is_proved = True
         goodbye = _unlisten_statement(self._script.probe_channel)
         self._opening.extend([goodbye, *self._script.opening])
+
+
+def _trouble(result: PGresult) -> str:
+    message = result.get_error_message().strip()
+    if result.error_field(DiagnosticField.SQLSTATE) == _UNDEFINED_TABLE:
+        # Not the server's lines of SQL.
+        primary = result.error_field(DiagnosticField.MESSAGE_PRIMARY) or b""
+        return f"{primary.decode(errors='replace')}; {TO_OTHER_TABLES}"
+    return message
 
 
 def listen_statement(channel: str) -> bytes:

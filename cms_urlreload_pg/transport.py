@@ -4,9 +4,7 @@ answers requests, and polling whenever that thread cannot vouch for what it hear
 
 from __future__ import annotations
 
-import os
 import re
-import secrets
 import threading
 import time
 from collections.abc import Iterable
@@ -25,12 +23,13 @@ from cms_urlreload.state import Reason, State, Token
 from cms_urlreload.transports import Transport
 
 from .address import alias_parameters, application_name, listener_parameters, role
-from .hearing import Counters
+from .hearing import Announced, Counters
 from .listener import Listener
 from .probe import Probe, probe_channel
 from .refusal import refusal
+from .schemas import Schemas
 from .session import Script, listen_statement
-from .token_sql import token_sql
+from .token_sql import schema_sql, token_sql
 
 
 class PostgresTransport(Transport):
@@ -42,16 +41,8 @@ class PostgresTransport(Transport):
         self._lock = threading.Lock()
         self._listener: Listener | None = None
         self._stopped = False
-        self._random = secrets.token_hex(8)
-
-    @property
-    def origin(self) -> str:
-        """What the payload of this process's announcements begins with: it lets it know its own.
-
-        The pid is asked for each time. A web server that forks in C (uWSGI) runs none of Python's
-        fork hooks, and its workers share the random part.
-        """
-        return f"{os.getpid()}-{self._random}"
+        self._announced = Announced()
+        self._schemas = Schemas()
 
     def ensure_started(self) -> None:
         """Start the listener's thread, if there is none that runs, and if it may run here."""
@@ -123,7 +114,7 @@ class PostgresTransport(Transport):
         with connection.cursor() as cursor:
             cursor.execute(
                 "SELECT /* cms-urlreload announce */ pg_notify(%s, %s)",
-                [get_settings().channel, f"{self.origin} {reason}"],
+                [get_settings().channel, f"{self._announced.new()} {reason}"],
             )
 
     def refreshed(self, changed: bool) -> None:
@@ -145,10 +136,13 @@ class PostgresTransport(Transport):
         with connection.cursor() as cursor:
             # For those who read the server's log or statistics: whose statement this is.
             cursor.execute(
-                f"SELECT /* cms-urlreload token */ t.* FROM ({statement}) AS t",  # noqa: S608
+                f"SELECT /* cms-urlreload token */ t.*, {schema_sql(alias)} "  # noqa: S608
+                f"FROM ({statement}) AS t",
                 parameters,
             )
-            return Token(*cursor.fetchone())
+            revision, digest, schema = cursor.fetchone()
+        self._schemas.found(alias, schema)
+        return Token(revision, digest)
 
     def fleet(self) -> list[Worker]:
         """Read from pg_stat_activity who listens, on all hosts, and what they serve."""
@@ -200,6 +194,8 @@ class PostgresTransport(Transport):
         return Probe(psycopg.connect(**parameters, autocommit=True), channel)
 
     def _script(self, connection: psycopg.Connection) -> Script:
+        # What was announced before is not heard by this session, or not by this process (a fork).
+        self._announced = Announced()
         settings = get_settings()
         alias = router.db_for_write(PageUrl)
         statement, parameters = token_sql(alias)
@@ -212,7 +208,8 @@ class PostgresTransport(Transport):
         def heartbeat(in_doubt: bool) -> bytes:
             name = sql.Literal(self._fleet_name(in_doubt)).as_string(connection)
             set_name = f"set_config('application_name', {name}, false)"
-            beat = f"SELECT /* cms-urlreload heartbeat */ {set_name}, t.* FROM ({token}) AS t"  # noqa: S608
+            schema = f"CASE WHEN {set_name} IS NOT NULL THEN {schema_sql(alias)} END"
+            beat = f"SELECT /* cms-urlreload heartbeat */ {schema}, t.* FROM ({token}) AS t"  # noqa: S608
             return beat.encode()
 
         return Script(
@@ -220,7 +217,8 @@ class PostgresTransport(Transport):
             opening,
             heartbeat,
             channel=settings.channel.encode(),
-            origin=self.origin.encode(),
+            announced=self._announced,
+            schemas=self._schemas,
             reads_elsewhere=_reads_elsewhere(),
             counters=self._counters,
         )

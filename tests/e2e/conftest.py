@@ -136,14 +136,59 @@ def template(postgres: Server, tmp_path_factory: pytest.TempPathFactory) -> Iter
     drop_database(postgres.dsn(), name)
 
 
-@pytest.fixture
-def database(postgres: Server, template: Database) -> Iterator[Database]:
+@contextlib.contextmanager
+def copy_of(template: Database, server: Server) -> Iterator[Database]:
+    """A copy of a database, on the same server."""
     name = f"e2e_{secrets.token_hex(4)}"
     source = template.dsn.rpartition("/")[2]
-    with psycopg.connect(postgres.dsn(), autocommit=True) as connection:
+    with psycopg.connect(server.dsn(), autocommit=True) as connection:
         connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{source}"')
-    yield Database(replace_dbname(postgres.dsn(), name), template.pages)
-    drop_database(postgres.dsn(), name)
+    yield Database(replace_dbname(server.dsn(), name), template.pages)
+    drop_database(server.dsn(), name)
+
+
+@pytest.fixture
+def database(postgres: Server, template: Database) -> Iterator[Database]:
+    with copy_of(template, postgres) as database:
+        yield database
+
+
+#: Of a site with an apphook that reads its URLs from rows (tests/e2e/routes).
+ROUTES = {
+    "DEMO_EXTRA_APPS": "tests.e2e.controls tests.e2e.sections tests.e2e.routes",
+    "DEMO_ROOT_URLCONF": "tests.e2e.routes.urls",
+}
+ROUTES_SETTING = {"CONFIG_MODELS": ["sections.Section"]}
+
+
+def attach_routes(database: Database, word: str = "a") -> None:
+    """Hang that apphook on a page, with one row."""
+    page = database.pages["about"]["id"]
+    database.sql(
+        "UPDATE cms_page SET application_urls = 'RoutesApphook', application_namespace = 'routes' "
+        "WHERE id = %s",
+        page,
+    )
+    database.sql("INSERT INTO sections_section (slug, note) VALUES (%s, %s)", word, str(page))
+
+
+@pytest.fixture(scope="session")
+def _routes_template(
+    postgres: Server, template: Database, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Database]:
+    with copy_of(template, postgres) as database:
+        setting = {"DEMO_CMS_URLRELOAD": json.dumps(ROUTES_SETTING)}
+        folder = tmp_path_factory.mktemp("routes")
+        DemoSite(database.dsn, folder, prepare=False, env={**ROUTES, **setting}).manage("migrate")
+        attach_routes(database)
+        yield database
+
+
+@pytest.fixture
+def routes_database(postgres: Server, _routes_template: Database) -> Iterator[Database]:
+    """A database with the apphook of tests/e2e/routes on a page, and one row for it."""
+    with copy_of(_routes_template, postgres) as database:
+        yield database
 
 
 class ModeLine(NamedTuple):
@@ -207,6 +252,11 @@ class Fleet:
 
     def _modes(self) -> dict[int, str]:
         return {line.pid: line.mode for line in self.mode_lines()}
+
+    def served(self, name: str, worker: Worker | None = None) -> Any:
+        """What a worker serves under a name; see tests.e2e.routes.views."""
+        answer = self.site.get(f"/served/?name={name}", worker=worker)
+        return json.loads(answer.body)["served"]
 
     def reloads(self) -> int:
         return self.log.count("Apphook URLs reloaded")

@@ -70,7 +70,7 @@ def test_an_unchanged_request__takes_no_hop_into_a_thread(
         # The counter counts: this one has to look.
         database.notify()
         if all_async:
-            wait_until(lambda: "Reloader.refresh" in hops(fleet, "/aping/"), 10, "the hop")
+            wait_until(lambda: "Reloader._look_reserved" in hops(fleet, "/aping/"), 10, "the hop")
         fleet.wait_for_push()
     print(dict(zip(paths, found["none"], strict=True)))
     if all_async:

@@ -5,15 +5,18 @@ and none of them ends stale. Requests are answered as far as Django itself can.
 from __future__ import annotations
 
 import contextlib
+import os
 import random
+import signal
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby
+from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import psycopg
 import pytest
@@ -132,6 +135,71 @@ def test_a_black_hole__is_found_by_the_heartbeats_deadline__and_polled_around(
     proxy.drops = False
     wait_until(lambda: not fleet.polling(), 60, "both to listen again")
     check_push(fleet, "in-the-light")
+
+
+@contextlib.contextmanager
+def stopped(fleet: Any, tmp_path: Path) -> Iterator[None]:
+    """The only worker is stopped, as a paused machine is."""
+    os.kill(fleet.workers[0].pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(fleet.workers[0].pid, signal.SIGCONT)
+
+
+@contextlib.contextmanager
+def in_a_c_call(fleet: Any, tmp_path: Path) -> Iterator[None]:
+    """All threads of the only worker wait for a request that keeps the GIL."""
+    begun, end = tmp_path / "begun", tmp_path / "end"
+    os.mkfifo(end)
+    command = quote(f"touch {begun}; cat {end}")
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(fleet.statuses, f"/controls/stand-still/?command={command}")
+        try:
+            wait_until(begun.exists, 10, "the call")
+            yield
+        finally:
+            end.write_text("")
+        assert asked.result(30) == [200]
+
+
+@pytest.mark.parametrize("standing_still", [stopped, in_a_c_call])
+def test_a_worker_that_stands_still__does_not_rely_on_an_old_answer(
+    standing_still: Any, start: Any, database: Any, proxy: Proxy, tmp_path: Path
+) -> None:
+    """The answer to its heartbeat lies in the socket when it goes on, and the path has died
+    meanwhile."""
+    interval, timeout = 4.0, 2.0
+    fleet = start(
+        workers=1,
+        urlreload={
+            "LISTEN_DSN": through(proxy, database),
+            "HEARTBEAT_INTERVAL": interval,
+            "HEARTBEAT_TIMEOUT": timeout,
+        },
+    )
+    settle(fleet)
+    with contextlib.ExitStack() as stack:
+        gate = stack.enter_context(proxy.hold(1))
+        wait_until(lambda: gate.is_holding, interval + 5, "a heartbeat")
+        stack.enter_context(standing_still(fleet, tmp_path))
+        lapsed = time.monotonic() + interval + timeout + 2
+        answers = proxy.answers
+        gate.release()
+        wait_until(lambda: proxy.answers > answers, 5, "its answer")
+        proxy.drops = True
+        database.move_and_notify("news", "meanwhile")
+        wait_until(lambda: time.monotonic() > lapsed, 20, "the end of the lease")
+    gone_on = time.monotonic()
+    wait_until(
+        lambda: fleet.polling() or time.monotonic() > gone_on + 1, 5, "the listener to go on"
+    )
+    assert fleet.statuses(STORY.format("meanwhile")) == [200]
+    assert fleet.statuses(STORY.format("news")) == [404]
+    assert fleet.polling()
+    proxy.drops = False
+    wait_until(lambda: not fleet.polling(), 60, "it to listen again")
+    check_push(fleet, "back-again")
 
 
 def test_listeners_that_are_terminated__miss_nothing(start: Any, database: Any) -> None:

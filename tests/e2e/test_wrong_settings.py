@@ -76,6 +76,8 @@ class StoriesInLite:
     def db_for_read(self, model: Any, **hints: Any) -> str | None:
         return "lite" if model._meta.app_label == "news" else None
 
+    db_for_write = db_for_read
+
 
 class World:
     """A site in a process that is told its settings, and what they may name."""
@@ -165,7 +167,13 @@ def middleware(name: str, what: str, words: tuple[str, ...], *order: str) -> Wro
     return Wrong(name, what, words, settings={"MIDDLEWARE": [*order, *_REST]})
 
 
-def address(name: str, what: str, words: tuple[str, ...], dsn: Callable[[World], str]) -> Wrong:
+def address(
+    name: str,
+    what: str,
+    words: tuple[str, ...],
+    dsn: Callable[[World], str],
+    sql: tuple[str, str] | None = None,
+) -> Wrong:
     """A wrong LISTEN_DSN."""
     return Wrong(
         name,
@@ -173,6 +181,7 @@ def address(name: str, what: str, words: tuple[str, ...], dsn: Callable[[World],
         words,
         command=DOCTOR,
         options=lambda world: {"LISTEN_DSN": dsn(world), "HEARTBEAT_TIMEOUT": 0.5},
+        sql=sql,
     )
 
 
@@ -283,6 +292,17 @@ TABLE = (
         settings={"DATABASE_ROUTERS": [f"{__name__}.StoriesInLite"]},
     ),
     Wrong(
+        "CONFIG_MODELS names one with a type without a binary form",
+        "cms_urlreload_pg.E010",
+        ("the field 'news.Story.text', whose type 'seg'", "urls_need_reloading"),
+        command=CHECK_DATABASE,
+        options={"CONFIG_MODELS": ["news.Story"]},
+        sql=(
+            "CREATE EXTENSION seg; ALTER TABLE news_story ALTER text TYPE seg USING '1'",
+            "ALTER TABLE news_story ALTER text TYPE text USING ''; DROP EXTENSION seg",
+        ),
+    ),
+    Wrong(
         "LISTEN_DATABASE is no alias",
         "cms_urlreload_pg.E003",
         ("'direct', which is not in DATABASES", "Aliases: default, lite"),
@@ -372,6 +392,19 @@ TABLE = (
         "heartbeat",
         ('"cms_pageurl" does not exist', "must lead to the database that has these tables"),
         lambda world: world.dsn(dbname="postgres"),
+    ),
+    address(
+        "the address of another schema",
+        "heartbeat",
+        ("finds the pages in the schema 'other', and the site in 'public'", "and the search_path"),
+        lambda world: f"{world.dsn()} options='-c search_path=other,public'",
+        sql=(
+            (
+                "CREATE SCHEMA other; CREATE TABLE other.cms_pageurl AS SELECT * FROM cms_pageurl; "
+                "GRANT USAGE ON SCHEMA other TO {role}; GRANT SELECT ON other.cms_pageurl TO {role}"
+            ),
+            "DROP SCHEMA other CASCADE",
+        ),
     ),
     address(
         "the address of another database",

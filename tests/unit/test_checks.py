@@ -1,16 +1,22 @@
 from __future__ import annotations
 
+import sys
 from importlib import metadata
+from types import ModuleType
 from typing import Any
 
 import pytest
+from django.contrib.auth.decorators import login_required
 from django.core import checks as django_checks
 from django.core.checks import Error, Info, run_checks
+from django.db import connection
 from django.test import modify_settings
+from django.urls import URLPattern, clear_url_caches, include, path
 
-from cms_urlreload import checks
+from cms_urlreload import checks, report, urltree
 from cms_urlreload_pg import checks as pg_checks
 from cms_urlreload_pg import driver
+from tests.forms.tools import rebuilt
 from tests.support.versions import since_cms, tree_model, until_cms
 
 OURS = checks.MIDDLEWARE
@@ -38,9 +44,9 @@ def test_settings__name_the_key(settings: Any) -> None:
     assert found() == [
         Error(
             "CMS_URLRELOAD has an unknown key 'POLL_INTERVALL'.",
-            hint="Known keys: POLL_INTERVAL, HEARTBEAT_INTERVAL, HEARTBEAT_TIMEOUT, "
-            "CONNECT_TIMEOUT, CHANNEL, LISTEN, LISTEN_DATABASE, LISTEN_DSN, CONFIG_MODELS, "
-            "METRICS.",
+            hint="Known keys: POLL_INTERVAL, REFRESH_TIMEOUT, HEARTBEAT_INTERVAL, "
+            "HEARTBEAT_TIMEOUT, CONNECT_TIMEOUT, CHANNEL, LISTEN, LISTEN_DATABASE, LISTEN_DSN, "
+            "CONFIG_MODELS, METRICS.",
             id="cms_urlreload.E001",
         ),
         Error(
@@ -62,6 +68,48 @@ def test_config_models__names_a_model_that_is_not_there(settings: Any) -> None:
         )
         for name in ("news.Novel", "nws.Story")
     ]
+
+
+def urlconf_findings(settings: Any, urlpatterns: Any) -> list[Any]:
+    module = ModuleType("tests.checked_urls")
+    module.urlpatterns = urlpatterns  # type: ignore[attr-defined]
+    sys.modules[module.__name__] = module
+    settings.ROOT_URLCONF = module.__name__
+    try:
+        return checks.check_urlconfs(None)
+    finally:
+        del sys.modules[module.__name__]
+        clear_url_caches()
+
+
+def test_urlconfs__are_followed(settings: Any, django_assert_num_queries: Any) -> None:
+    patterns = (path("x/", include(([path("", include("cms.urls"))], "x"))),)
+    with django_assert_num_queries(0):
+        assert urlconf_findings(settings, patterns) == []
+
+
+def test_urlconfs__rebuild_what_they_include(settings: Any, monkeypatch: Any) -> None:
+    from cms import urls
+
+    views = [each for each in urls.urlpatterns if isinstance(each, URLPattern)]
+    copies = rebuilt(views, login_required)
+    monkeypatch.setattr(report, "check_urlconfs", lambda _: urlconf_findings(settings, copies))
+    [line] = report.report_urlconfs()
+    assert "ROOT_URLCONF (tests.checked_urls) is imported again" in line
+    assert urlconf_findings(settings, copies) == [
+        django_checks.Warning(
+            "ROOT_URLCONF (tests.checked_urls) is imported again at each change of apphook URLs, "
+            "as django CMS does it. tests.checked_urls: views of django CMS are wrapped. "
+            "tests.checked_urls: it has the patterns of cms.urls without its apphooks.",
+            hint=urltree.REMEDY,
+            id="cms_urlreload.W012",
+        )
+    ]
+
+
+def test_urlconfs__have_no_cms(settings: Any) -> None:
+    [found] = urlconf_findings(settings, [path("x/", rebuilt)])  # type: ignore[arg-type]
+    assert found.id == "cms_urlreload.I013"
 
 
 def test_middleware__is_missing(settings: Any) -> None:
@@ -233,6 +281,8 @@ class StoriesInLite:
     def db_for_read(self, model: Any, **hints: Any) -> str | None:
         return "lite" if model._meta.app_label == "news" else None
 
+    db_for_write = db_for_read
+
 
 @until_cms((5, 0), "SITE_ID may be missing")
 def test_site_id__is_missing(settings: Any) -> None:
@@ -281,6 +331,29 @@ def test_apps__cms_urlreload_is_not_installed() -> None:
                 id="cms_urlreload_pg.E006",
             )
         ]
+
+
+def test_config_columns__have_no_binary_form(settings: Any) -> None:
+    settings.CMS_URLRELOAD = {"CONFIG_MODELS": ["news.Story"]}
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE EXTENSION seg")
+        cursor.execute("CREATE TYPE pair AS (a integer, b seg[])")
+        cursor.execute("CREATE DOMAIN pairs AS pair[]")
+        cursor.execute("ALTER TABLE news_story ALTER text TYPE pairs USING NULL")
+    assert pg_checks.check_config_columns(None, databases=["default"]) == [
+        Error(
+            "CMS_URLRELOAD['CONFIG_MODELS'] names a model with the field 'news.Story.text', whose "
+            "type 'seg' has no binary form in PostgreSQL: the apphook URLs cannot be refreshed.",
+            hint="Leave the model out, and send cms.signals.urls_need_reloading after each change.",
+            id="cms_urlreload_pg.E010",
+        )
+    ]
+
+
+def test_config_columns__are_those_of_the_demo_site(settings: Any) -> None:
+    settings.CMS_URLRELOAD = {"CONFIG_MODELS": ["news.Story", "auth.User"]}
+    assert pg_checks.check_config_columns(None, databases=["default"]) == []
+    assert pg_checks.check_config_columns(None, databases=None) == []
 
 
 def test_heartbeat_timeout__is_longer_than_sense(settings: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import random
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -13,6 +14,7 @@ from django.db import transaction
 from django.db.models.signals import m2m_changed, post_delete, post_save
 
 from cms_urlreload import commit_hook
+from cms_urlreload.checks import check_config_databases
 from cms_urlreload.state import State
 from cms_urlreload.token import config_tables
 from cms_urlreload.transports import PollingTransport, Transport
@@ -112,10 +114,31 @@ class ToLite:
     def db_for_read(self, model: Any, **hints: Any) -> str | None:
         return "lite" if model is Story else None
 
+    db_for_write = db_for_read
+
 
 def test_a_model_in_another_database_is_passed_over(settings: Any) -> None:
     settings.DATABASE_ROUTERS = ["tests.unit.test_config_models.ToLite"]
     assert Story not in config_tables()
+
+
+class AnyReplica:
+    """As in Django's documentation."""
+
+    def db_for_read(self, model: Any, **hints: Any) -> str:
+        return random.choice(["default", "lite"])
+
+    def db_for_write(self, model: Any, **hints: Any) -> str:
+        return "default"
+
+
+def test_tables_are_the_same__when_a_router_picks_any_replica(settings: Any) -> None:
+    expected = config_tables()
+    assert Story in expected
+    settings.DATABASE_ROUTERS = ["tests.unit.test_config_models.AnyReplica"]
+    for _ in range(50):
+        assert config_tables() == expected
+        assert check_config_databases(None) == []
 
 
 @pytest.fixture

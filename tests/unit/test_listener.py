@@ -347,8 +347,10 @@ def test_a_connection_that_dies_without_a_word_is_found_by_the_deadline(
     assert not worker.vouches()
     # The interval and the deadline, and a wide margin for a slow machine.
     assert time.monotonic() - began < 5
+    assert worker.state.gives_no_answer  # so that no request finds it out by waiting
     proxy.drops = False
     worker.wait_for_push()
+    assert not worker.state.gives_no_answer
 
 
 def test_the_lease_runs_out_by_itself__when_the_thread_does_not(

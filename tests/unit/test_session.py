@@ -4,6 +4,7 @@ server."""
 from __future__ import annotations
 
 import contextlib
+import copy
 import os
 import select
 from collections.abc import Callable, Iterator
@@ -16,6 +17,7 @@ from django.db import connection
 from cms_urlreload.conf import Settings
 from cms_urlreload.state import State
 from cms_urlreload_pg.hearing import HINTS_BURST
+from cms_urlreload_pg.schemas import Schemas
 from cms_urlreload_pg.session import NotDelivered, Script, Session, SessionLost, listen_statement
 from cms_urlreload_pg.transport import PostgresTransport
 from tests.support.waiting import wait_until
@@ -127,6 +129,91 @@ def test_it_is_lost__when_the_server_is_silent_after_nothing_arrived(talk: Conve
         talk.session.step(110.0)
 
 
+class TestThreadsThatStandStill:
+    """A C call that keeps the GIL, or a machine that was paused: what was in the socket when they
+    go on proves nothing of the path since."""
+
+    def stand_still(self, talk: Conversation, seconds: float) -> None:
+        """Have the answer come, and read it so much later."""
+        assert select.select([talk.session.fileno], [], [], 10)[0]
+        talk.now += seconds
+        talk.session.step(talk.now, readable=True)
+
+    def test_answer__extends_the_lease__from_when_it_was_asked_for(
+        self, talk: Conversation
+    ) -> None:
+        talk.begin()
+        talk.now += 10
+        talk.session.step(talk.now)  # sends a heartbeat
+        asked_at, beats = talk.now, talk.session.heartbeats
+        self.stand_still(talk, 4.9)
+        talk.until(lambda: talk.session.heartbeats > beats, "the answer")
+        assert talk.transport.state.lease_until == asked_at + 10 + 5 + 1
+        assert talk.session.due <= asked_at + 10
+
+    @pytest.mark.parametrize("seconds", [5, 30])
+    def test_answer__is_a_loss__when_it_is_late(self, talk: Conversation, seconds: float) -> None:
+        talk.begin()
+        talk.now += 10
+        talk.session.step(talk.now)
+        lease = talk.transport.state.lease_until
+        with pytest.raises(SessionLost, match="was read after 5 seconds"):
+            self.stand_still(talk, seconds)
+        assert talk.transport.state.lease_until == lease
+
+    def test_first_answer__is_a_loss__when_it_is_late(self, talk: Conversation) -> None:
+        talk.session.step(talk.now)
+        with pytest.raises(SessionLost, match="was read after 5 seconds"):
+            self.stand_still(talk, 30)
+
+    def test_opening__is_a_loss__when_it_is_late(self, talk: Conversation) -> None:
+        talk.prove()
+        with pytest.raises(SessionLost, match="was read after 5 seconds"):
+            self.stand_still(talk, 30)
+        assert talk.transport.state.lease_until == 0
+
+    def test_probe__is_a_loss__when_it_is_late(self, talk: Conversation) -> None:
+        talk.ask_for_probe()
+        notify(talk.script.probe_channel)
+        talk.session.probe_sent(talk.now)
+        with pytest.raises(SessionLost, match="was read after 5 seconds"):
+            self.stand_still(talk, 30)
+        assert not talk.session.is_proved
+
+    def test_it_hears_what_was_announced_meanwhile(self, talk: Conversation) -> None:
+        """While it waits for no answer."""
+        talk.begin()
+        talk.step()
+        notify("apphooks")
+        self.stand_still(talk, 30)
+        assert talk.transport.state.dirty
+        # And vouches for nothing before the answer to a heartbeat that is sent now.
+        assert talk.transport.state.lease_until < talk.now
+
+
+def test_it_is_lost__when_it_finds_the_pages_elsewhere(talk: Conversation) -> None:
+    """A role, a DSN or a search_path of another schema."""
+    talk.transport._schemas.found("default", "public")
+    talk.begin()
+    talk.transport._schemas = talk.script.schemas = Schemas()
+    talk.transport._schemas.found("default", "tenant")
+    talk.now += 10
+    with pytest.raises(SessionLost) as caught:
+        talk.until(lambda: False, "the loss")
+    assert "in the schema 'public', and requests in 'tenant'" in str(caught.value)
+    assert "LISTEN_DSN" in str(caught.value)
+    assert "search_path" in str(caught.value)
+
+
+def test_it_is_lost__when_it_finds_no_pages(talk: Conversation) -> None:
+    talk.script.opening.insert(0, b"SET search_path = nowhere")
+    with pytest.raises(SessionLost) as caught:
+        talk.begin()
+    assert 'relation "cms_' in str(caught.value)
+    assert "search_path" in str(caught.value)
+    assert "LINE" not in str(caught.value)
+
+
 def test_it_says_nothing_that_would_stay_behind_a_pooler__before_it_is_proved(
     talk: Conversation, monkeypatch: Any
 ) -> None:
@@ -164,8 +251,52 @@ def test_it_hears_only_its_own_channel(talk: Conversation) -> None:
 
 def test_it_does_not_hear_what_this_process_says(talk: Conversation) -> None:
     talk.begin()
-    notify("apphooks", talk.transport.origin)
+    for _ in range(2):
+        talk.transport.announce("default")
     notify("apphooks", "somebody else")
+    talk.doubt()
+    assert talk.transport.counters()["notifications"] == 1
+
+
+def test_it_hears_what_it_has_said__a_second_time(talk: Conversation) -> None:
+    """Whoever repeats it is somebody else."""
+    said: list[str] = []
+
+    def listen_in(execute: Any, sql: str, parameters: Any, *rest: Any) -> Any:
+        said.append(parameters[1])
+        return execute(sql, parameters, *rest)
+
+    talk.begin()
+    with connection.execute_wrapper(listen_in):
+        talk.transport.announce("default")
+    notify("apphooks", said[0])
+    talk.doubt()
+    assert talk.transport.counters()["notifications"] == 1
+
+
+def clone_of(transport: PostgresTransport) -> PostgresTransport:
+    """What a snapshot of the virtual machine makes: all that was random is the same."""
+    clone = copy.copy(transport)
+    for name, value in vars(transport).items():
+        with contextlib.suppress(TypeError):  # a lock is no part of it
+            setattr(clone, name, copy.deepcopy(value))
+    return clone
+
+
+def test_it_hears_a_clone_of_this_process(talk: Conversation) -> None:
+    talk.begin()
+    clone = clone_of(talk.transport)
+    clone.announce("default")
+    talk.doubt()
+    assert talk.transport.counters()["notifications"] == 1
+
+
+def test_it_hears_a_clone__that_speaks_at_the_same_time(talk: Conversation) -> None:
+    talk.begin()
+    clone = clone_of(talk.transport)
+    talk.transport.announce("default")
+    clone.announce("default")
+    talk.transport.announce("default")
     talk.doubt()
     assert talk.transport.counters()["notifications"] == 1
 

@@ -42,7 +42,12 @@ def refreshed(monkeypatch: Any) -> list[str]:
         state.extend_lease(float("inf"))
 
     monkeypatch.setattr(process, "state", state)
+
+    async def arefresh() -> None:
+        refresh()
+
     monkeypatch.setattr(process, "refresh", refresh)
+    monkeypatch.setattr(process, "arefresh", arefresh)
     return refreshed
 
 

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import importlib.machinery
+import importlib.util
+import logging
 import sys
 from collections.abc import Iterator
 from types import ModuleType
@@ -15,6 +18,7 @@ from django.urls import (
     NoReverseMatch,
     Resolver404,
     URLPattern,
+    URLResolver,
     clear_url_caches,
     include,
     path,
@@ -22,9 +26,11 @@ from django.urls import (
     reverse,
 )
 from django.urls.resolvers import RegexPattern
+from django.utils.functional import cached_property
 from django.utils.translation import override
 
-from cms_urlreload.urltree import Publisher, Slot
+from cms_urlreload.slot import Slot
+from cms_urlreload.urltree import Publisher
 
 pytestmark = pytest.mark.usefixtures("clean_urls")
 
@@ -307,3 +313,177 @@ def test_publish__does_without_a_root_that_has_the_cms(urlconf: Any) -> None:
     Publisher().publish([apphook("one", "one")])
     with pytest.raises(Resolver404):
         resolve("/en/one-en/")
+
+
+class Raises:
+    """Whatever is asked of it."""
+
+    def __iter__(self) -> Any:
+        raise ValueError("no list")
+
+    @property
+    def urlpatterns(self) -> Any:
+        raise ValueError("no patterns")
+
+
+class RaisingResolver(URLResolver):
+    @cached_property
+    def url_patterns(self) -> Any:
+        raise RuntimeError("not today")
+
+
+class OddObject:
+    @property  # type: ignore[misc]
+    def __class__(self) -> Any:
+        raise RuntimeError("looked at")
+
+
+def endless() -> Any:
+    """A resolver that has others below it without an end."""
+
+    class Endless(URLResolver):
+        @cached_property
+        def url_patterns(self) -> Any:
+            return [Endless(RegexPattern(r"x"), [])]
+
+    return Endless(RegexPattern(r"x"), [])
+
+
+RAISES: Any = Raises()
+BROKEN: dict[str, Any] = {
+    "include_of_what_raises": lambda: [URLResolver(RegexPattern(r"x"), RAISES)],
+    "patterns_that_raise": Raises,
+    "resolver_that_raises": lambda: [RaisingResolver(RegexPattern(r"x"), [])],
+    "module_without_patterns": lambda: [URLResolver(RegexPattern(r"x"), "json")],
+    "module_that_is_not_there": lambda: [URLResolver(RegexPattern(r"x"), "tests.not_there")],
+    "odd_elements": lambda: [None, "text", OddObject(), 7],
+    "no_list": lambda: 7,
+    "endless": lambda: [endless()],
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_publish__passes_over_a_broken_urlconf__and_tells_once(
+    name: str, urlconf: Any, caplog: Any
+) -> None:
+    patterns: Any = BROKEN[name]()
+    below = [path("in/", include("cms.urls"))]
+    beside = isinstance(patterns, list)
+    # Also where the broken part stands beside what is not.
+    broken = urlconf("tests.broken_urls", [*patterns, *below] if beside else patterns)
+    last = urlconf("tests.zz_last_urls", [path("last/", include("cms.urls"))])
+    publisher = Publisher()
+    with override("en"), caplog.at_level(logging.WARNING):
+        for each in ("one", "two", "three"):
+            publisher.publish([apphook(each, each)])
+            assert publisher.is_published()
+            assert resolve(f"/en/{each}-en/").namespace == each
+            assert reverse(f"{each}:list") == f"/en/{each}-en/"
+            assert reverse(f"{each}:list", urlconf=last) == f"/last/{each}-en/"
+            assert [page.namespace for page in appresolver.APP_RESOLVERS] == [each]
+            if beside and name != "odd_elements":
+                assert resolve(f"/in/{each}-en/", urlconf=broken).namespace == each
+    told = [record.getMessage() for record in caplog.records]
+    assert len(told) <= 1
+    assert all("tests.broken_urls" in each for each in told)
+    quiet = ("module_that_is_not_there", "odd_elements", "no_list")
+    assert bool(told) == (name not in quiet)
+
+
+def test_publish__does_not_look_at_a_module_that_loads_itself(urlconf: Any) -> None:
+    loaded = []
+
+    class Loader(importlib.machinery.SourceFileLoader):
+        def exec_module(self, module: ModuleType) -> None:
+            loaded.append(module.__name__)
+
+    spec = importlib.util.spec_from_loader("tests.lazy_urls", Loader("tests.lazy_urls", __file__))
+    assert spec is not None
+    assert spec.loader is not None
+    lazy = importlib.util.LazyLoader(spec.loader)
+    spec.loader = lazy
+    module = importlib.util.module_from_spec(spec)
+    lazy.exec_module(module)
+    sys.modules["tests.lazy_urls"] = module
+    sys.modules["tests.odd"] = OddObject()  # type: ignore[assignment]
+    try:
+        Publisher().publish([apphook("one", "one")])
+    finally:
+        del sys.modules["tests.lazy_urls"], sys.modules["tests.odd"]
+    assert not loaded
+
+
+def test_publish__passes_over_what_is_being_imported__without_a_word(
+    urlconf: Any, caplog: Any
+) -> None:
+    name = urlconf("tests.half_urls", [])
+    module = sys.modules[name]
+    del module.urlpatterns
+    module.__spec__ = importlib.machinery.ModuleSpec(name, None)
+    module.__spec__._initializing = True  # type: ignore[attr-defined]
+    urlconf("tests.whole_urls", [path("x/", include(module)), path("", include("cms.urls"))])
+    publisher = Publisher()
+    with override("en"):
+        publisher.publish([apphook("one", "one")])
+        module.urlpatterns = [path("half/", include("cms.urls"))]  # type: ignore[attr-defined]
+        module.__spec__._initializing = False  # type: ignore[attr-defined]
+        publisher.publish([apphook("two", "two")])
+        assert resolve("/x/half/two-en/", urlconf="tests.whole_urls").namespace == "two"
+    assert not caplog.records
+
+
+def test_publish__changes_nothing__if_a_look_fails(monkeypatch: Any, urlconf: Any) -> None:
+    publisher = Publisher()
+    publisher.publish([apphook("one", "one")])
+    pages = appresolver.APP_RESOLVERS
+
+    def interrupt(*args: Any) -> None:
+        raise KeyboardInterrupt
+
+    class Interrupts(URLResolver):
+        url_patterns: Any = property(interrupt)
+
+    name = urlconf("tests.interrupt_urls", [Interrupts(RegexPattern(r"x"), [])])
+    with override("en"):
+        with pytest.raises(KeyboardInterrupt):
+            publisher.publish([apphook("two", "two")])
+        assert resolve("/en/one-en/").namespace == "one"
+        assert reverse("one:list") == "/en/one-en/"
+        assert appresolver.APP_RESOLVERS is pages
+        sys.modules[name].urlpatterns = []  # type: ignore[attr-defined]
+        publisher.publish([apphook("two", "two")])
+        assert reverse("two:list") == "/en/two-en/"
+
+
+def test_publish__puts_other_patterns_in_the_place_of_the_apphooks() -> None:
+    publisher = Publisher()
+    everything = URLPattern(RegexPattern(r""), view)
+    publisher.publish([], patterns=[everything])
+    with override("en"):
+        assert resolve("/en/any/thing/").func is view
+        assert appresolver.APP_RESOLVERS == []
+        assert publisher.is_published()
+        publisher.publish([apphook("one", "one")])
+        assert resolve("/en/one-en/").namespace == "one"
+        assert resolve("/en/any/").url_name == "pages-details-by-slug"
+
+
+def test_slot__shows_others_a_list_of_its_own__for_all_languages() -> None:
+    hook = apphook("one", "one")
+    slots = Slot([hook]), Slot([hook])
+    assert slots[0].is_as_made()
+    shown: Any = slots[0].url_patterns[0]
+    assert slots[0].is_as_made()
+    for pattern in shown.url_patterns:
+        pattern.callback = test_slot__shows_others_a_list_of_its_own__for_all_languages
+    assert not slots[0].is_as_made()
+    assert slots[1].is_as_made()
+    for language, other in (("en", "de"), ("de", "en")):
+        with override(language):
+            assert slots[0].resolve(f"one-{language}/").func is not view
+            assert slots[1].resolve(f"one-{language}/").func is view
+            assert hook.resolve(f"one-{language}/").func is view
+            assert slots[0].namespace_dict["one"][1].reverse("list") == f"one-{language}/"
+            for slot in slots:
+                with pytest.raises(Resolver404):
+                    slot.resolve(f"one-{other}/")

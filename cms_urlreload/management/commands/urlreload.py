@@ -7,14 +7,20 @@ import sys
 import threading
 import time
 from argparse import ArgumentParser
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from django.core.management.base import BaseCommand
 from django.db import Error as DatabaseError
 
 from cms_urlreload.fleet import Worker
-from cms_urlreload.report import FleetReport, examine, reload_all, report_fleet
+from cms_urlreload.report import (
+    FleetReport,
+    examine,
+    reload_all,
+    report_fleet,
+    report_urlconfs,
+)
 
 ALL_KNOW, SOME_DO_NOT, CANNOT_TELL = 0, 1, 2
 _CODES = {True: ALL_KNOW, False: SOME_DO_NOT, None: CANNOT_TELL}
@@ -74,10 +80,12 @@ class Command(BaseCommand):
     def status(self, *, json: bool, **options: Any) -> int:
         """Show the workers."""
         report = report_fleet()
+        urlconfs = report_urlconfs()
         if json:
-            self.stdout.write(_as_json(report))
+            self.stdout.write(_as_json(report, urlconfs))
         else:
             self._write(_as_lines(report))
+            self._write(urlconfs)
         return _CODES[report.all_know]
 
     def reload(self, *, wait: float | None, **options: Any) -> int:
@@ -173,9 +181,14 @@ def _state(worker: Worker, report: FleetReport) -> str:
     return "current at its next request" if worker.knows(report.token) else "BEHIND"
 
 
-def _as_json(report: FleetReport) -> str:
+def _as_json(report: FleetReport, urlconfs: Sequence[str]) -> str:
     workers = None if report.workers is None else [_as_data(w, report) for w in report.workers]
-    whole = {"token": report.token.short, "workers": workers, "all_know": report.all_know}
+    whole = {
+        "token": report.token.short,
+        "workers": workers,
+        "all_know": report.all_know,
+        "urlconfs": urlconfs,
+    }
     return json.dumps(whole, indent=2)
 
 

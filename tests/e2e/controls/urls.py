@@ -18,6 +18,7 @@ if "CONTROLS_IMPORTS" in os.environ:
 urlpatterns = [
     path("controls/change/", views.change_in_transaction),
     path("controls/append/", views.append),
+    path("controls/stand-still/", views.stand_still),
     path("controls/reverse/", views.reversed_name),
     path("controls/areverse/", views.async_reversed_name),
     *demo_urlpatterns,

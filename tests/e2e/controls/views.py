@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from typing import Any
 
 from cms.models import Page
@@ -26,6 +27,12 @@ def change_in_transaction(request: HttpRequest) -> HttpResponse:
         if request.GET["end"] == "rollback":
             transaction.set_rollback(True)
     return HttpResponse(request.GET["end"])
+
+
+def stand_still(request: HttpRequest) -> HttpResponse:
+    """Run a command of the shell in a C call that keeps the GIL: no other thread runs meanwhile."""
+    ctypes.PyDLL(None).system(request.GET["command"].encode())
+    return HttpResponse("done")
 
 
 def append(request: HttpRequest) -> HttpResponse:

@@ -1,0 +1,1 @@
+"""An app that has django CMS build its URLs before any other app is ready."""

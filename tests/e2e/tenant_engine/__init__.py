@@ -1,0 +1,1 @@
+"""A database engine as multi-tenant packages have it."""
