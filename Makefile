@@ -6,7 +6,7 @@ ARGS ?=
 SPHINX = $(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going docs docs/_build
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-serve test matrix coverage-table soak bench lint docs format build clean
+.PHONY: help demo demo-serve test matrix cms-suite coverage-table soak bench lint docs format build clean
 
 help: ## List these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,6 +22,9 @@ test: $(VENV)/installed ## All tests that can run on this machine (ARGS="-k name
 
 matrix: $(VENV)/installed ## The tests on each supported version of everything (ARGS="--only NAME")
 	@$(BIN)/python -m tests.matrix $(ARGS)
+
+cms-suite: $(VENV)/installed ## django CMS's own tests, without this package and with it
+	@$(BIN)/python -m tests.cms_suite $(ARGS)
 
 coverage-table: $(VENV)/installed ## Every way that URLs change: who follows, django CMS or this
 	@$(BIN)/python -m tests.e2e.coverage_table $(ARGS)
