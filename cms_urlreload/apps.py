@@ -25,7 +25,7 @@ class CmsUrlReloadConfig(AppConfig):
         super().import_models()
         from . import overrides
 
-        overrides.replace_recurse_patterns()
+        overrides.replace_early()
 
     def ready(self) -> None:
         """Called by Django once all models are loaded."""

@@ -37,6 +37,8 @@ _CONNECT_TIMEOUT = frozenset({"postgresql", "mysql"})
 #: Seconds in which a server must give its first answer on a connection that was open before. If it
 #: does not, the connection is taken for one that was forgotten on the way, and another is opened.
 REUSED_WITHIN = 0.25
+#: Seconds after which a watch that has nothing to watch ends by itself.
+_LONGEST_WATCH = 60.0
 
 
 @contextlib.contextmanager
@@ -168,15 +170,16 @@ class Deadline:
                 self._watch.arm(allowed - (time.monotonic() - began))
             return raw
 
-        # An attribute of this one wrapper, which belongs to this thread.
-        was_replaced = "get_new_connection" in vars(connection)
-        vars(connection)["get_new_connection"] = open_in_time
+        was_replaced = "get_new_connection" in vars(connection)  # somebody else does the same
         try:
+            # An attribute of this one wrapper, which belongs to this thread.
+            vars(connection)["get_new_connection"] = open_in_time
             connection.ensure_connection()
         finally:
-            del vars(connection)["get_new_connection"]
-            if was_replaced:  # somebody else does the same
+            if was_replaced:
                 vars(connection)["get_new_connection"] = opened
+            else:
+                vars(connection).pop("get_new_connection", None)
             self._left -= time.monotonic() - began
             if self._watch is not None and self._watch.disarm():
                 self._give_up(connection, allowed)
@@ -187,8 +190,14 @@ class Deadline:
             call.start()
         except RuntimeError:  # an interpreter that has no threads to give
             return connect()
-        if not call.wait(self.left):
-            raise NoAnswer(f"no connection to the database {alias!r} within {self.seconds:g} s")
+        ended = False
+        try:
+            ended = call.wait(self.left)
+        finally:
+            if not ended:  # or something was raised here, by a signal handler
+                call.give_up()
+        if not ended:
+            raise NoAnswer(f"no connection to the database {alias!r} within {self.seconds:.2g} s")
         return call.result()
 
     def _unwatch(self) -> None:
@@ -221,11 +230,15 @@ class _Call(threading.Thread):
                 _give_back(self._raw)
 
     def wait(self, seconds: float) -> bool:
-        """Wait for the end; return whether it has come. If not, nobody wants the result."""
-        self._ended.wait(seconds)
+        """Wait for the end; return whether it has come."""
+        return self._ended.wait(seconds)
+
+    def give_up(self) -> None:
+        """Nobody wants the result any more, whether it is there already or not."""
         with self._lock:
-            self._given_up = not self._ended.is_set()
-        return not self._given_up
+            self._given_up = True
+            if self._raw is not None and self._ended.is_set():
+                _give_back(self._raw)
 
     def result(self) -> Any:
         if self._error is not None:
@@ -251,7 +264,7 @@ class _Watch:
         self._descriptor = descriptor
         self._condition = threading.Condition()
         self._is_armed = False
-        self._at = 0.0
+        self._at = time.monotonic()
         #: Until when the thread sleeps: it need not be woken for a deadline that comes later.
         self._sleeps_until = float("-inf")
         self._has_cut = False
@@ -302,12 +315,14 @@ class _Watch:
                 elif self._is_armed:
                     self._has_cut = True
                     _shut_down(self._descriptor)
+                elif -rest >= _LONGEST_WATCH:
+                    self._has_ended = True  # forgotten: a signal handler has raised around it
                 else:
-                    self._sleep(None)
+                    self._sleep(_LONGEST_WATCH + rest)
         socket.close(self._descriptor)
 
-    def _sleep(self, seconds: float | None) -> None:
-        self._sleeps_until = self._at if seconds is not None else float("inf")
+    def _sleep(self, seconds: float) -> None:
+        self._sleeps_until = time.monotonic() + seconds
         self._condition.wait(seconds)
         self._sleeps_until = float("-inf")
 

@@ -17,7 +17,7 @@ from types import ModuleType
 from typing import Any, cast
 
 from cms import appresolver
-from django.urls import URLPattern, URLResolver
+from django.urls import URLPattern, URLResolver, get_resolver
 
 from . import urlforms
 from .slot import Slot
@@ -81,6 +81,10 @@ def import_again(
     from cms import urls
 
     cms_urls = cast("ModuleType", urls)
+    for module in modules:
+        # So that readers have the old tree of each, and none that a module in the middle of its
+        # import would make.
+        get_resolver(module.__name__).url_patterns  # noqa: B018
     namespaces = [(module, dict(vars(module))) for module in (cms_urls, *modules)]
     failed: dict[str, str] = {}
     with _surviving(lists), _built(slot):

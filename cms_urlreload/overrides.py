@@ -2,22 +2,61 @@
 process. Each of those is private in django CMS 4.1 to 5.1, and there is no other way past it:
 
 * ``recurse_patterns`` writes into patterns that apphooks share; see :mod:`.patterns`;
+* ``get_app_patterns`` is called by urlconfs that wrap apphooks; see :mod:`.urltree`;
 * ``applications_page_check`` finds pages that have no URL any more; see :mod:`.permission`;
 * the functions that make the keys of caches know nothing of the URLs; see :mod:`.caches`.
 """
 
 from __future__ import annotations
 
+import functools
+import sys
+from collections.abc import Callable
+from typing import Any
+
 from .state import State
 
+#: Urlconfs that have looked at the apphooks when they were imported: they may have put something
+#: around them, and where there was no apphook yet there is nothing to see of it.
+asked_while_importing: set[str] = set()
 
-def replace_recurse_patterns() -> None:
+
+def replace_early() -> None:
     """To be called before any app is ready: from then on, anything may build URLs."""
     from cms import appresolver
 
     from .patterns import recurse_patterns
 
     appresolver.recurse_patterns = recurse_patterns
+    if not hasattr(appresolver.get_app_patterns, "__wrapped__"):
+        appresolver.get_app_patterns = _noting_who_asks(appresolver.get_app_patterns)
+
+
+def _noting_who_asks(own: Callable[[], Any]) -> Callable[[], Any]:
+    @functools.wraps(own)
+    def get_app_patterns() -> Any:
+        asks = _module_that_asks()
+        if asks is not None:
+            asked_while_importing.add(asks)
+        return own()
+
+    return get_app_patterns
+
+
+def _module_that_asks() -> str | None:
+    """Return the name of the module whose import has led here; None if Django has, which resolves
+    or reverses, or the import of ``cms.urls``."""
+    frame = sys._getframe()
+    while frame is not None:
+        name = frame.f_globals.get("__name__", "")
+        if name == "django.urls.resolvers":
+            return None
+        if frame.f_code.co_name == "<module>":
+            spec = frame.f_globals.get("__spec__")
+            is_imported = bool(getattr(spec, "_initializing", False))
+            return name if is_imported and name != "cms.urls" else None
+        frame = frame.f_back  # type: ignore[assignment]
+    return None
 
 
 def replace_others(state: State) -> None:

@@ -8,6 +8,7 @@ import contextlib
 import logging
 import re
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -30,8 +31,8 @@ from .deadline import Deadline
 from .pacing import Allowance
 from .signals import counted, refresh_failed, urls_reloaded
 from .single_flight import Flight, SingleFlight
-from .snapshot import snapshot
-from .state import Reason, State
+from .snapshot import CaughtError, snapshot
+from .state import Reason, State, Token
 from .transports import Transport
 from .urltree import Publisher
 
@@ -90,6 +91,8 @@ class Reloader:
         self._looked_at = -1
         #: Whether looks are taken aside, because the last one has failed slowly.
         self._is_slow = False
+        #: Whether a get_urls() catches errors of the database.
+        self._needs_savepoints = False
         self._failure: str | None = None
         #: What was logged of failures since the last success.
         self._reported: set[str] = set()
@@ -106,7 +109,7 @@ class Reloader:
         more than its share; the state stays due.
         """
         until = self._clock() + _timeout()
-        while self._wants_look():
+        while self._wants_look() and self._clock() < until:
             if self._goes_aside and (aside := self._look_aside()) is not None:
                 aside.wait(self._aside_patience(aside))
                 return
@@ -119,8 +122,10 @@ class Reloader:
             finally:
                 self._flights.end(flight)
             if current.is_mine:
-                return  # asked for by something that our own refresh called, say a get_urls()
-            if not current.wait(self._patience(current, until)):
+                if _is_inside_look():
+                    return  # asked for by something that our own look called, say a get_urls()
+                self._flights.end(current)  # a signal handler has raised at the end of it
+            elif not current.wait(self._patience(current, until)):
                 self._report_slow(current)
                 return
 
@@ -128,7 +133,7 @@ class Reloader:
         """The same in an event loop, which it does not block. One thread is taken, by whoever
         looks; those who wait take none."""
         until = self._clock() + _timeout()
-        while self._wants_look():
+        while self._wants_look() and self._clock() < until:
             if self._goes_aside and (aside := self._look_aside()) is not None:
                 await aside.await_end(self._aside_patience(aside))
                 return
@@ -257,20 +262,31 @@ class Reloader:
     def _apply(self, alias: str, transport: Transport, reason: Reason, deadline: Deadline) -> bool:
         """Read the token, and build and publish if the URLs are not of it; return whether the
         applied token changed."""
-        start = self._clock()
-        with snapshot(alias, deadline):
-            token = transport.read_token(alias)
-            counted.send_robust(Reloader, name="token_reads")
-            if token == self._state.applied and self._is_published():
-                return False
-            cpu_start = self._cpu_clock()
-            tree = build(alias, self._tree)
+        start, cpu_start = self._clock(), self._cpu_clock()
+        try:
+            token, tree = self._read(alias, transport, deadline)
+        except CaughtError:
+            self._needs_savepoints = True
+            token, tree = self._read(alias, transport, deadline)
+        if tree is None:
+            return False
         replaced = self._publish(tree) if self._differs(tree) else None
         self._pace(self._cpu_clock() - cpu_start)
         self._state.applied = token
         if replaced is not None:
             self._tell(len(tree.resolvers), replaced, self._clock() - start, reason)
         return True
+
+    def _read(
+        self, alias: str, transport: Transport, deadline: Deadline
+    ) -> tuple[Token, AppTree | None]:
+        """Read the token, and build if the URLs are not of it; both of one state."""
+        with snapshot(alias, deadline, self._needs_savepoints):
+            token = transport.read_token(alias)
+            counted.send_robust(Reloader, name="token_reads")
+            if token == self._state.applied and self._is_published():
+                return token, None
+            return token, build(alias, self._tree)
 
     def _pace(self, cpu: float) -> None:
         """Charge a build."""
@@ -328,7 +344,7 @@ class Reloader:
     def _failed(self, error: Exception, slowly: bool) -> None:
         self._next_at = self._clock() + self._backoff.next()
         self._is_slow = slowly
-        self._failure = f"{type(error).__name__}: {error}"
+        self._failure = _describe(error)
         # A message may have a pid or a port in it, which are others each time.
         kind = re.sub(r"\b(0x)?[0-9a-f]*\d[0-9a-f]*\b", "#", self._failure)
         if kind not in self._reported:
@@ -419,6 +435,23 @@ def _timeout() -> float:
         return get_settings().refresh_timeout
     except ImproperlyConfigured:
         return Settings().refresh_timeout
+
+
+def _describe(error: Exception) -> str:
+    try:
+        return f"{type(error).__name__}: {error}"
+    except Exception:  # in the __str__() of somebody's class
+        return type(error).__name__
+
+
+def _is_inside_look() -> bool:
+    """Whether this is called, however indirectly, by a look of this thread."""
+    frame = sys._getframe()
+    while frame is not None:
+        if frame.f_code is Reloader._look.__code__:
+            return True
+        frame = frame.f_back  # type: ignore[assignment]
+    return False
 
 
 def _unavailable(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:

@@ -67,6 +67,8 @@ class SingleFlight:
         with self._lock:
             current = self._current
             if current is None or current._thread is None:
+                if flight.has_ended:  # given up by who has reserved it, and done all the same
+                    flight._ended = Future()
                 flight._thread = threading.get_ident()
                 if current is not None and current is not flight:
                     flight._ended.add_done_callback(lambda _: _end(current))

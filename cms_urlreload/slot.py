@@ -25,6 +25,8 @@ from .hookresolver import Pattern
 
 #: Matches nothing, and reverses to nothing.
 _NEVER = "(?!)"
+#: The attribute of a pattern that has the language that it matches in.
+_LANGUAGE = "_cms_urlreload_language"
 _lock = threading.Lock()
 
 
@@ -131,11 +133,61 @@ class AllLanguages(AppRegexURLResolver):  # type: ignore[misc]  # untyped base
             for language, patterns in resolver.url_patterns_dict.items()
             for pattern in patterns
         ]
+        self._by_language: dict[str | None, AppRegexURLResolver] = {}
 
     @property
     def urlconf_module(self) -> Any:
         """The list itself, as AppRegexURLResolver has it."""
         return self._all
+
+    @property
+    def _current(self) -> AppRegexURLResolver:
+        """What is resolved by: the patterns of one language. In the list as a whole a namespace of
+        one language would hide that of another."""
+        language = get_language()
+        mine = [each for each in self._all if getattr(each, _LANGUAGE, language) == language]
+        known = self._by_language.get(language)
+        if known is None or known.url_patterns_dict[language] != mine:
+            known = AppRegexURLResolver(
+                self.pattern,
+                "app_resolver",
+                self.default_kwargs,
+                app_name=self.app_name,
+                namespace=self.namespace,
+            )
+            known.page_id = self.page_id
+            known.url_patterns_dict = {language: mine}
+            self._by_language[language] = known
+        return known
+
+    def resolve(self, path: Any) -> Any:
+        """Resolve a path, as any resolver does."""
+        return self._current.resolve(path)
+
+    def resolve_page_id(self, path: str) -> Any:
+        """Return the page of a path; django CMS finds the page of a request by this."""
+        return self._current.resolve_page_id(path)
+
+    def _populate(self) -> None:
+        current = self._current
+        current._populate()
+        self._callback_strs = current._callback_strs
+        self._populated = True
+
+    @property
+    def reverse_dict(self) -> Any:
+        """What can be reversed in the current language."""
+        return self._current.reverse_dict
+
+    @property
+    def namespace_dict(self) -> Any:
+        """The namespaces below, in the current language."""
+        return self._current.namespace_dict
+
+    @property
+    def app_dict(self) -> Any:
+        """The names of the apps below, in the current language."""
+        return self._current.app_dict
 
 
 def fresh(pattern: Pattern) -> Pattern:
@@ -183,6 +235,7 @@ def _in_language(language: str, pattern: Pattern) -> Pattern:
         name=old.name,
         is_endpoint=isinstance(pattern, URLPattern),
     )
+    setattr(pattern, _LANGUAGE, language)
     return pattern
 
 

@@ -21,28 +21,39 @@ from django.db import Error as DatabaseError
 from django.db import InterfaceError, OperationalError, connections, router, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from .deadline import REUSED_WITHIN, Deadline, executing_through
+from .deadline import REUSED_WITHIN, Deadline, NoAnswer, executing_through
 
 #: How much of the deadline the server has before it gives up by itself, for a lock and for a
 #: statement as a whole. What is left is for its answer: a connection whose server has answered can
 #: stay.
 _LOCK_SHARE = 0.8
 _STATEMENT_SHARE = 0.9
+_SAVEPOINT = "cms_urlreload"
+#: Errors of MySQL's and MariaDB's: a lost connection, a lock that was not to be had, a statement
+#: that took too long. Others concern one statement.
+_MYSQL_SPOILED = frozenset({1205, 1213, 1969, 2006, 2013, 2055, 3024, 4031})
 #: Milliseconds that a transaction may be idle, say in a slow ``get_urls()``, whatever is set for
 #: the role: a build that takes longer than that would never succeed.
 _IDLE_IN_TRANSACTION = 60_000
 
 
+class CaughtError(OperationalError):
+    """Something inside, say a ``get_urls()``, has caught an error of the database, after which
+    PostgreSQL answers nothing any more. A snapshot with savepoints goes on after it."""
+
+
 @contextlib.contextmanager
-def snapshot(alias: str, deadline: Deadline) -> Iterator[None]:
+def snapshot(alias: str, deadline: Deadline, savepoints: bool = False) -> Iterator[None]:
     """Have everything that this thread reads from a database inside be of one state.
 
     Inside a transaction it adds nothing: that one has an isolation of its own.
 
+    :param savepoints: on PostgreSQL, make one before each statement, so that one that fails does
+        not end the snapshot. It costs a round trip each.
     :raises NoAnswer: if the database did not answer in time.
-    :raises django.db.Error: whatever else the database says. A statement that failed inside and
-        whose error was caught, say by a ``get_urls()``, is raised at the end: what was read after
-        it is not to be relied upon.
+    :raises CaughtError: see there.
+    :raises django.db.Error: whatever else the database says. That it gave no answer, or had no lock
+        to give, is raised at the end also if it was caught inside.
     """
     if connections[alias].in_atomic_block:
         yield
@@ -50,17 +61,29 @@ def snapshot(alias: str, deadline: Deadline) -> Iterator[None]:
     errors: list[DatabaseError] = []
     with (
         _autocommit(alias) as connection,
-        executing_through(connection, _keep(errors)),
+        executing_through(connection, _keep(errors, savepoints)),
         deadline.on(connection),
         _pin.to(alias),
         _begun(connection, deadline),
     ):
         errors.clear()  # of a connection that was replaced
-        yield
+        try:
+            yield
+        except DatabaseError as error:
+            # One that comes of another, which was caught.
+            if errors and error is not errors[0]:
+                raise _of_caught(errors[0]) from errors[0]
+            raise
         if errors:
-            raise errors[0]
+            raise _of_caught(errors[0]) from errors[0]
         if connection.needs_rollback:
             raise OperationalError("a get_urls() left a transaction that must be rolled back")
+
+
+def _of_caught(error: DatabaseError) -> DatabaseError:
+    if isinstance(error, (OperationalError, InterfaceError)):
+        return error
+    return CaughtError(f"a get_urls() caught an error of the database: {error}")
 
 
 @contextlib.contextmanager
@@ -117,7 +140,6 @@ def _begin_or_reconnect(connection: BaseDatabaseWrapper, deadline: Deadline) -> 
         return _begin(connection, deadline)
     except (OperationalError, InterfaceError):
         # A connection that is kept may have died since it was used last.
-        connection.close()
         if not was_open or deadline.is_over:
             raise
     deadline.open(connection)
@@ -126,8 +148,15 @@ def _begin_or_reconnect(connection: BaseDatabaseWrapper, deadline: Deadline) -> 
 
 def _begin(connection: BaseDatabaseWrapper, deadline: Deadline) -> list[str]:
     """Begin a transaction; return what puts the session back to what it was."""
-    with connection.cursor() as cursor:
-        return _BEGIN[connection.vendor](cursor, deadline.left)
+    try:
+        with connection.cursor() as cursor:
+            return _BEGIN[connection.vendor](cursor, deadline.left)
+    except BaseException:
+        # Also what a signal handler raises: Django would take the session for one without a
+        # transaction, and lose what is written in it.
+        with contextlib.suppress(Exception):
+            connection.close()
+        raise
 
 
 def _milliseconds(seconds: float) -> int:
@@ -135,12 +164,17 @@ def _milliseconds(seconds: float) -> int:
 
 
 def _begin_postgresql(cursor: Any, seconds: float) -> list[str]:
-    cursor.execute(
-        "BEGIN ISOLATION LEVEL REPEATABLE READ; "
-        f"SET LOCAL lock_timeout = {_milliseconds(seconds * _LOCK_SHARE)}; "
-        f"SET LOCAL statement_timeout = {_milliseconds(seconds * _STATEMENT_SHARE)}; "
-        f"SET LOCAL idle_in_transaction_session_timeout = {_IDLE_IN_TRANSACTION}"
-    )
+    statements = [
+        "BEGIN ISOLATION LEVEL REPEATABLE READ",
+        f"SET LOCAL lock_timeout = {_milliseconds(seconds * _LOCK_SHARE)}",
+        f"SET LOCAL statement_timeout = {_milliseconds(seconds * _STATEMENT_SHARE)}",
+        f"SET LOCAL idle_in_transaction_session_timeout = {_IDLE_IN_TRANSACTION}",
+    ]
+    # One round trip, but where statements are prepared: that takes one at a time.
+    if not cursor.db.settings_dict["OPTIONS"].get("server_side_binding"):
+        statements = ["; ".join(statements)]
+    for statement in statements:
+        cursor.execute(statement)
     return []
 
 
@@ -195,28 +229,41 @@ def _end(connection: BaseDatabaseWrapper, how: str, undo: list[str]) -> None:
             raise
 
 
-def _keep(errors: list[DatabaseError]) -> Callable[..., Any]:
-    """Return a wrapper of executions that keeps errors after which the snapshot is not whole."""
+def _keep(errors: list[DatabaseError], savepoints: bool) -> Callable[..., Any]:
+    """Return a wrapper of executions that keeps errors after which the snapshot is not whole.
+
+    :param savepoints: go on after those that concern one statement only.
+    """
 
     def keep(execute: Callable[..., Any], sql: str, params: Any, many: bool, context: Any) -> Any:
+        connection = context["connection"]
+        is_saved = savepoints and connection.vendor == "postgresql" and connection.in_atomic_block
+        if is_saved:
+            execute(f"SAVEPOINT {_SAVEPOINT}", None, False, context)
         try:
             return execute(sql, params, many, context)
         except DatabaseError as error:
-            if _spoils(error, context["connection"]):
+            if _spoils(error, connection, is_saved):
                 errors.append(error)
+            elif is_saved:
+                execute(f"ROLLBACK TO SAVEPOINT {_SAVEPOINT}", None, False, context)
             raise
 
     return keep
 
 
-def _spoils(error: DatabaseError, connection: BaseDatabaseWrapper) -> bool:
+def _spoils(error: DatabaseError, connection: BaseDatabaseWrapper, is_saved: bool) -> bool:
     """Whether nothing can be read any more after this error, or not all."""
+    if isinstance(error, NoAnswer):
+        return True
     if connection.vendor == "sqlite":
         return "locked" in str(error)
+    if connection.vendor == "mysql":
+        return bool(_MYSQL_SPOILED.intersection(error.args[:1]))
     if isinstance(error, (OperationalError, InterfaceError)):
         return True
     # PostgreSQL refuses everything until the end of the transaction, or that of a savepoint.
-    return connection.vendor == "postgresql" and not connection.savepoint_ids
+    return connection.vendor == "postgresql" and not (is_saved or connection.savepoint_ids)
 
 
 class _Pin:

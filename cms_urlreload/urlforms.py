@@ -136,16 +136,29 @@ def are_apphooks_wrapped(holder: Any, known: Callable[[], Collection[Any]]) -> b
 
     :param known: returns the outermost views of apphooks, as keys of :func:`view_key`.
     """
-    if isinstance(holder, Slot):
-        return "resolve" in vars(holder) or not holder.is_as_made()
-    if "resolve" in vars(holder):
+    if not _is_holder_as_made(holder):
         return True
+    if isinstance(holder, Slot):
+        return not holder.is_as_made()
     if isinstance(holder, AppRegexURLResolver):
         lists = holder.url_patterns_dict.values()
         return any(_is_wrapped(pattern, known) for patterns in lists for pattern in patterns)
     # Nobody has looked below before this is there.
     below = vars(holder).get("url_patterns", ())
     return any(are_apphooks_wrapped(each, known) for each in below)
+
+
+def _is_holder_as_made(holder: Any) -> bool:
+    cls = type(holder)
+    is_known = (
+        cls is AppRegexURLResolver or cls.__module__.startswith("cms_urlreload.") or _is_lazy(cls)
+    )
+    is_in_place = not holder.default_kwargs and holder.pattern.regex.pattern == ""
+    # Of the others, each is an apphook, which has a name.
+    is_nameless = isinstance(holder, AppRegexURLResolver) or not (
+        holder.app_name or holder.namespace
+    )
+    return is_known and is_in_place and is_nameless and "resolve" not in vars(holder)
 
 
 def _is_wrapped(pattern: Any, known: Callable[[], Collection[Any]]) -> bool:

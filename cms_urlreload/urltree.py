@@ -29,7 +29,7 @@ from django.conf import settings
 from django.urls import URLPattern, URLResolver, clear_url_caches, get_resolver
 from django.utils.translation import get_language
 
-from . import urlforms
+from . import overrides, urlforms
 from .hookresolver import Pattern
 from .importing import import_again, in_order
 from .slot import Slot, without_memory
@@ -185,6 +185,8 @@ class Publisher:
 
 
 _WRAPPED = "views of django CMS are wrapped."
+#: Names of patterns that stand together in a copy of ``cms.urls``, and nowhere else.
+_OF_A_COPY = {"pages-details-by-slug", "pages-root"}
 #: What people can do about a finding.
 REMEDY = (
     'It can be followed without: path("", include("cms.urls")) as it is, with Django\'s '
@@ -295,6 +297,11 @@ class Survey:
             self._fill = (found.target, rest)
         found.leads = True
         self._modules["cms.urls"] = (module, found)
+        if overrides.asked_while_importing:
+            self._find_wrapped(
+                f"{', '.join(sorted(overrides.asked_while_importing))}: the apphooks are looked at "
+                "when it is imported."
+            )
 
     def look_at(self, name: str, module: ModuleType, namespace: dict[str, Any]) -> None:
         """Look at a module that has ``urlpatterns``."""
@@ -364,16 +371,20 @@ class Survey:
         found = self._lists[id(patterns)] = _List(patterns)
         is_own = patterns is self._cms_list
         holders: list[Any] = []
-        views: set[str] = set()
+        views: dict[str, bool] = {}
         for pattern in tuple(found.target):
             try:
                 self._look_at_pattern(pattern, found, is_own, holders, views)
             except Exception as error:  # one element of one list: all others go on
                 self._broken(error)
+        # One of them alone is a project's own, say a home page that is cached.
+        is_copy = not is_own and views.keys() >= _OF_A_COPY
+        if any(views.values()) and (is_own or is_copy or holders):
+            self._find_wrapped(f"{self._name}: {_WRAPPED}")
         if holders:
             found.leads = True
             self._replace(found, holders)
-        elif views and not is_own and ("pages-details-by-slug" in views or not found.leads):
+        elif is_copy:
             found.leads = True
             self._find(f"{self._name}: it has the patterns of cms.urls without its apphooks.")
         # Those of which the places were found last come last: what they refer to is finished.
@@ -381,7 +392,7 @@ class Survey:
         return found
 
     def _look_at_pattern(
-        self, pattern: Any, found: _List, is_own: bool, holders: list[Any], views: set[str]
+        self, pattern: Any, found: _List, is_own: bool, holders: list[Any], views: dict[str, bool]
     ) -> None:
         kind = urlforms.kind(type(pattern))
         if kind == "pattern":
@@ -389,8 +400,6 @@ class Survey:
                 self._look_at_view(pattern, is_own, views)
         elif kind == "resolver":
             self._look_at_resolver(pattern, found, is_own)
-            if not is_own and self._is_of_cms_urls(pattern):
-                views.add("cms_wizard")
         elif kind == "apphooks":
             holders.append(pattern)
             if urlforms.are_apphooks_wrapped(pattern, self._known_views):
@@ -398,13 +407,11 @@ class Survey:
         else:
             self._look_at_other(pattern, found)
 
-    def _look_at_view(self, pattern: URLPattern, is_own: bool, views: set[str]) -> None:
+    def _look_at_view(self, pattern: URLPattern, is_own: bool, views: dict[str, bool]) -> None:
         is_wrapped = urlforms.wrapped_view(pattern, is_own=is_own)
-        if is_wrapped is None:
-            return  # a view of the project's own
-        views.add(cast("str", pattern.name))
-        if is_wrapped:
-            self._find_wrapped(f"{self._name}: {_WRAPPED}")
+        if is_wrapped is not None:  # else a view of the project's own
+            name = cast("str", pattern.name)
+            views[name] = views.get(name, False) or is_wrapped
 
     def _look_at_resolver(self, resolver: URLResolver, found: _List, is_own: bool) -> None:
         below = self._below(resolver)
@@ -464,9 +471,6 @@ class Survey:
         found.changes.append((holders[0], self._slot))
         # Not taken out: a reader that is in the middle of the list would miss what moves up.
         found.changes.extend((each, Slot([])) for each in holders[1:])
-
-    def _is_of_cms_urls(self, resolver: URLResolver) -> bool:
-        return any(resolver is each for each in self._cms_list)
 
     @functools.cached_property
     def _views(self) -> set[Any]:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from tests.support.versions import URLS_READ_DATABASE_AT_IMPORT
+
 HEAD = """
 import copy
 from django.conf.urls.i18n import i18n_patterns
@@ -53,6 +55,12 @@ FORMS: dict[str, Form] = {
     "i18n": plain('urlpatterns = i18n_patterns(path("", include("cms.urls"))) + [beside]', "/en/"),
     "i18n_no_default": plain(
         'urlpatterns = i18n_patterns(path("", include("cms.urls")), prefix_default_language=False)'
+    ),
+    "cached_home": plain(
+        "from django.views.decorators.cache import cache_page\n"
+        "from cms.views import details\n"
+        'home = path("", cache_page(60)(details), {"slug": ""}, name="pages-root")\n'
+        'urlpatterns = [home, path("", include("cms.urls"))]'
     ),
     "nested": plain(
         'urlpatterns = [beside, path("", include("form_inner"))]',
@@ -219,6 +227,49 @@ FORMS: dict[str, Form] = {
         has_login=False,
     ),
 }
+#: Forms that only django CMS 5.1 has: its lazy resolver stands for all apphooks.
+_LOGIN_LAZY = (
+    CMS
+    + """
+class LoginLazy(cms_urls.LazyURLResolver):
+    def resolve(self, path):
+        match = super().resolve(path)
+        match.func = login_required(match.func)
+        return match
+"""
+)
+LAZY_FORMS: dict[str, Form] = {
+    # What shows on apphooks only, in a process that may have begun without any.
+    "lazy_only": again(
+        CMS
+        + "decorate_urlpatterns(cms_urls.urlpatterns[0].url_patterns, login_required)\n"
+        + 'urlpatterns = [path("", include("cms.urls"))]'
+    ),
+    "own_app_patterns": again(
+        "from cms.appresolver import get_app_patterns\n"
+        "urlpatterns = [*decorate_urlpatterns(get_app_patterns(), login_required), "
+        'path("", include("cms.urls"))]'
+    ),
+    "lazy_subclass": again(
+        _LOGIN_LAZY
+        + "cms_urls.urlpatterns[0].__class__ = LoginLazy\n"
+        + 'urlpatterns = [path("", include("cms.urls"))]'
+    ),
+    "lazy_subclass_made": again(
+        _LOGIN_LAZY
+        + 'urlpatterns = [LoginLazy(RegexPattern(r""), "app_resolver", '
+        + "get_urlpatterns=cms_urls._get_apphook_urlpatterns), *cms_urls.urlpatterns[1:]]"
+    ),
+    "lazy_moved": again(
+        CMS
+        + 'cms_urls.urlpatterns[0].pattern = RoutePattern("")\n'
+        + "cms_urls.urlpatterns[0].default_kwargs = {}\n"
+        + 'urlpatterns = [path("", include("cms.urls"))]',
+        has_login=False,
+    ),
+}
+if not URLS_READ_DATABASE_AT_IMPORT:
+    FORMS |= LAZY_FORMS
 #: What each is imported with.
 SOURCES = {
     name: {
