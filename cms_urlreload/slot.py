@@ -41,6 +41,8 @@ class Slot(URLResolver):
         self._shown: URLResolver | None = None
         self._outline: list[tuple[Any, ...]] = []
         super().__init__(RegexPattern(r""), [])
+        # A urlconf may make this a subclass of django CMS's lazy resolver, which asks this.
+        self._get_urlpatterns = lambda: [fresh(pattern) for pattern in patterns]
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {len(self._hidden.url_patterns)} apphooks>"
