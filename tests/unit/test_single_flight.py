@@ -114,3 +114,14 @@ def test_await_end__gives_up__in_time() -> None:
     assert not asyncio.run(flight.await_end(0.01))
     flights.end(flight)  # the loop of who waited is closed
     assert flight.has_ended
+
+
+def test_begin__of_one_that_was_given_up__can_be_waited_for() -> None:
+    """A coroutine was cancelled, and its thread begins all the same."""
+    flights, flight = SingleFlight(), Flight(0)
+    flights.reserve(flight)
+    flights.end(flight)
+    assert flights.begin(flight) is flight
+    assert not flight.wait(0.01)
+    flights.end(flight)
+    assert flight.has_ended

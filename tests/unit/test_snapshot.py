@@ -177,6 +177,22 @@ def test_a_wrapper_that_is_added_meanwhile__stays() -> None:
         connection.execute_wrappers.remove(trace)
 
 
+def test_what_a_signal_handler_raises_after_the_begin__leaves_no_transaction() -> None:
+    def interrupt(execute: Any, sql: str, *args: Any) -> Any:
+        result = execute(sql, *args)
+        if sql.startswith("BEGIN"):
+            raise TimeoutError("a soft time limit")
+        return result
+
+    connection.execute_wrappers.append(interrupt)
+    try:
+        with pytest.raises(TimeoutError), snapshot("default", Deadline(5)):
+            pytest.fail("begun")
+    finally:
+        connection.execute_wrappers.remove(interrupt)
+    assert is_as_before()
+
+
 class TestRouter:
     """A router that chooses a replica for each query, as in Django's documentation."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import logging
 import signal
@@ -15,7 +16,7 @@ import psycopg
 import pytest
 from asgiref.sync import sync_to_async
 from cms.models import PageUrl
-from django.db import OperationalError, connection, connections
+from django.db import DatabaseError, OperationalError, connection, connections
 from django.urls import reverse
 from django.utils.translation import override
 
@@ -376,7 +377,62 @@ class TestWhatEndsTheCaller:
         assert reverse("news:story-list") == "/en/moved/"
 
 
+class TestCaughtErrors:
+    """A get_urls() that catches an error of the database, after which PostgreSQL answers nothing:
+    say, that of a table that is not migrated yet."""
+
+    def catching(self, monkeypatch: Any, *statements: str) -> None:
+        get_urls = NewsApphook.get_urls
+
+        def get_urls_or_not(self: Any, page: Any = None, *args: Any, **kwargs: Any) -> Any:
+            if page is not None:
+                for statement in statements:
+                    with contextlib.suppress(DatabaseError), connection.cursor() as cursor:
+                        cursor.execute(statement)
+            return get_urls(self, page, *args, **kwargs)
+
+        monkeypatch.setattr(NewsApphook, "get_urls", get_urls_or_not)
+
+    def test_the_urls_are_built(
+        self, process: Process, news: Any, make_page: Any, monkeypatch: Any
+    ) -> None:
+        make_page("events", "EventsApphook")
+        self.catching(monkeypatch, "SELECT 1 FROM not_migrated_yet", "SELECT 1", "SELECT 1/0")
+        move(news, "moved")
+        process.state.mark_dirty()
+        process.refresh()
+        assert process.reloader.failure is None
+        assert reverse("news:story-list") == "/en/moved/"
+        assert reverse("events:event-list") == "/en/events/"
+        assert not connection.in_atomic_block
+
+    def test_no_answer_is_never_forgotten(
+        self, process: Process, news: Any, monkeypatch: Any, settings: Any
+    ) -> None:
+        settings.CMS_URLRELOAD = {"REFRESH_TIMEOUT": 0.3}
+        self.catching(monkeypatch, f"SELECT pg_sleep({FOREVER})")
+        move(news, "moved")
+        process.state.mark_dirty()
+        process.refresh()
+        assert process.reloader.failure is not None
+        assert reverse("news:story-list") == "/en/news/"
+
+
 class TestRaisesNothing:
+    def test_an_error_without_a_text(self, process: Process, news: Any, monkeypatch: Any) -> None:
+        class MuteError(Exception):
+            def __str__(self) -> str:
+                raise ValueError
+
+        def mute(*args: Any, **kwargs: Any) -> Any:
+            raise MuteError
+
+        monkeypatch.setattr(reloader_module, "build", mute)
+        move(news, "moved")
+        process.state.mark_dirty()
+        process.refresh()
+        assert process.reloader.failure == "MuteError"
+
     def test_a_router_that_raises(self, process: Process, news: Any, settings: Any) -> None:
         class Broken:
             def db_for_read(self, model: Any, **hints: Any) -> str:
