@@ -283,7 +283,7 @@ def transport(request: Any) -> Any:
     return request.param(State())
 
 
-@pytest.mark.skipif(django.VERSION < (5, 2), reason="no CompositePrimaryKey")
+@pytest.mark.cms_version(django.VERSION >= (5, 2), "no CompositePrimaryKey")
 def test_token__of_a_composite_primary_key(given: Given, transport: Any) -> None:
     model = make_model(
         "Pair",
@@ -348,7 +348,7 @@ def test_token__tells_tables_apart(given: Given, transport: Any) -> None:
         assert transport.read_token("default") != before
 
 
-@pytest.mark.skipif(django.VERSION < (5, 0), reason="no GeneratedField")
+@pytest.mark.cms_version(django.VERSION >= (5, 0), "no GeneratedField")
 def test_token__of_a_generated_column__and_of_ranges(given: Given, transport: Any) -> None:
     model = make_model(
         "Slot",
