@@ -241,6 +241,7 @@ class Reloader:
             logger.debug("Not refreshed: the thread is inside a transaction.")
             return
         self._looked_at = self._state.marks
+        self._next_at = 0.0  # what held back the looks before this one does not hold back the next
         self._refresh_from(alias, get_settings(), until)
         self._succeeded()
 

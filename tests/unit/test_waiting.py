@@ -117,6 +117,22 @@ class TestLockedTable:
         process.refresh()
         assert reverse("news:story-list") == "/en/moved/"
 
+    def test_after_an_own_commit__no_back_off_is_left(
+        self, process: Process, news: Any, monkeypatch: Any
+    ) -> None:
+        """What others change then is not held back by a failure that is over."""
+        with monkeypatch.context() as patch:
+            patch.setattr(process.transport, "read_token", lambda alias: 1 / 0)
+            for _ in range(10):
+                process.state.mark_dirty()
+                process.now += 60
+                process.refresh()
+        for path, reason in (("by-us", "own"), ("by-others", "announced")):
+            move(news, path)
+            process.state.mark_dirty(reason)  # type: ignore[arg-type]
+            process.refresh()
+            assert reverse("news:story-list") == f"/en/{path}/"
+
     def test_a_request_in_front__waits_no_longer_than_the_timeout(
         self, process: Process, news: Any, lock: psycopg.Connection
     ) -> None:
