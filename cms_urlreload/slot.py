@@ -30,7 +30,41 @@ _LANGUAGE = "_cms_urlreload_language"
 _lock = threading.Lock()
 
 
-class Slot(URLResolver):
+class _Delegating(URLResolver):
+    """A resolver that resolves and reverses through another one, ``_current``, which may be another
+    at each look, and shows ``url_patterns`` of its own."""
+
+    @property
+    def _current(self) -> Any:
+        raise NotImplementedError
+
+    def resolve(self, path: Any) -> Any:
+        """Resolve a path, as any resolver does."""
+        return self._current.resolve(path)
+
+    def _populate(self) -> None:
+        current = self._current
+        current._populate()
+        self._callback_strs = current._callback_strs
+        self._populated = True
+
+    @property
+    def reverse_dict(self) -> Any:
+        """What can be reversed in the current language."""
+        return self._current.reverse_dict
+
+    @property
+    def namespace_dict(self) -> Any:
+        """The namespaces below, in the current language."""
+        return self._current.namespace_dict
+
+    @property
+    def app_dict(self) -> Any:
+        """The names of the apps below, in the current language."""
+        return self._current.app_dict
+
+
+class Slot(_Delegating):
     """The place of all apphooks in a URL tree; adds nothing to the path.
 
     :param patterns: what stands there. Never changed by whoever finds the slot in a tree.
@@ -91,33 +125,8 @@ class Slot(URLResolver):
     def _current(self) -> URLResolver:
         return self._shown or self._hidden
 
-    def resolve(self, path: Any) -> Any:
-        """Resolve a path, as any resolver does."""
-        return self._current.resolve(path)
 
-    def _populate(self) -> None:
-        current: Any = self._current
-        current._populate()
-        self._callback_strs = current._callback_strs
-        self._populated = True
-
-    @property
-    def reverse_dict(self) -> Any:
-        """What can be reversed in the current language."""
-        return self._current.reverse_dict
-
-    @property
-    def namespace_dict(self) -> Any:
-        """The namespaces below, in the current language."""
-        return self._current.namespace_dict
-
-    @property
-    def app_dict(self) -> Any:
-        """The names of the apps below, in the current language."""
-        return self._current.app_dict
-
-
-class AllLanguages(AppRegexURLResolver):  # type: ignore[misc]  # untyped base
+class AllLanguages(_Delegating, AppRegexURLResolver):  # type: ignore[misc]  # untyped base
     """The patterns of a page's apphook as one list, the same in each language. Each of them matches
     in its own language only, as a translated pattern of Django's does."""
 
@@ -162,34 +171,9 @@ class AllLanguages(AppRegexURLResolver):  # type: ignore[misc]  # untyped base
             self._by_language[language] = known
         return known
 
-    def resolve(self, path: Any) -> Any:
-        """Resolve a path, as any resolver does."""
-        return self._current.resolve(path)
-
     def resolve_page_id(self, path: str) -> Any:
         """Return the page of a path; django CMS finds the page of a request by this."""
         return self._current.resolve_page_id(path)
-
-    def _populate(self) -> None:
-        current = self._current
-        current._populate()
-        self._callback_strs = current._callback_strs
-        self._populated = True
-
-    @property
-    def reverse_dict(self) -> Any:
-        """What can be reversed in the current language."""
-        return self._current.reverse_dict
-
-    @property
-    def namespace_dict(self) -> Any:
-        """The namespaces below, in the current language."""
-        return self._current.namespace_dict
-
-    @property
-    def app_dict(self) -> Any:
-        """The names of the apps below, in the current language."""
-        return self._current.app_dict
 
 
 def fresh(pattern: Pattern) -> Pattern:
